@@ -1,0 +1,178 @@
+//! [`SnapshotStore`]: where snapshots are kept.
+//!
+//! # Contract
+//! The numbered rules (`S1`, `S2`, …) stand at the methods and are the tests of `testkit::store`; a store of your own runs
+//! them with [`store_contract!`](crate::store_contract).
+
+mod error;
+mod info;
+mod request;
+
+pub use error::StoreError;
+pub use info::{SnapshotInfo, SnapshotState, Tally};
+pub use request::{NewSnapshot, Seal, Slice};
+
+use crate::{
+    manifest::Record,
+    snapshot_id::{SnapshotId, SourceName},
+    tree::{TreeSink, TreeSource},
+};
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// Keeps snapshots of several sources, each a tree that never changes once it is committed.
+#[async_trait]
+pub trait SnapshotStore: Send + Sync {
+    /// Starts a snapshot. Its base is the newest snapshot of the source whatever its state: unchanged files are taken from it.
+    ///
+    /// - **S1** nothing of it is visible before the commit, also after the store was opened anew;
+    /// - **S11** a second writer for the same source gets [`StoreError::Busy`]; after the first ended, however it ended,
+    ///   the next `begin` succeeds;
+    /// - **S13** ids grow: a new snapshot is listed after all older ones even when the clock went back.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`], [`StoreError::NoSpace`], and the ways in which the back end fails.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn begin(&self, new: NewSnapshot) -> Result<Box<dyn SnapshotWriter>, StoreError>;
+
+    /// Opens a snapshot for reading.
+    ///
+    /// # Errors
+    /// **S9** [`StoreError::NotFound`] when there is none; [`StoreError::Damaged`] when its manifest is not whole.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn open(&self, id: &SnapshotId) -> Result<Arc<dyn SnapshotReader>, StoreError>;
+
+    /// All snapshots of a source, **S7** oldest first; empty for a source that is not known.
+    ///
+    /// # Errors
+    /// The ways in which the back end fails: an error is never shown as an empty list.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError>;
+
+    /// The sources that have snapshots, sorted.
+    ///
+    /// # Errors
+    /// The ways in which the back end fails.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn sources(&self) -> Result<Vec<SourceName>, StoreError>;
+
+    /// Deletes a snapshot: **S8** every other one stays as it is to the byte. Works on a full disk.
+    ///
+    /// # Errors
+    /// **S9** [`StoreError::NotFound`] when there is none.
+    ///
+    /// # Cancel safety
+    /// When dropped, the snapshot is there in whole or gone from the list; what was not yet freed is freed later.
+    async fn delete(&self, id: &SnapshotId) -> Result<(), StoreError>;
+}
+
+/// Writes one snapshot. As a [`TreeSink`] it takes entries and contents; **S4** dropping it costs nothing and blocks nobody.
+///
+/// - **S5** an entry answered [`Want::Nothing`](crate::tree::Want::Nothing) reads back with the content of its base;
+/// - **S6** writing never changes an older snapshot, not by a byte and not by an attribute;
+/// - **S10** names that are not UTF-8, empty files, symbolic links, hard-link groups, modes and times round-trip.
+#[async_trait]
+pub trait SnapshotWriter: TreeSink {
+    /// The id that the snapshot will have.
+    fn id(&self) -> &SnapshotId;
+
+    /// The snapshot that this one builds on.
+    fn base(&self) -> Option<&SnapshotInfo>;
+
+    /// What was offered so far, compared with the base.
+    fn tally(&self) -> Tally;
+
+    /// Makes the snapshot visible: **S2** exactly once, **S3** every observer sees nothing of it or all.
+    ///
+    /// - **S12** an entry whose content never arrived does not fail the commit: the older version is carried forward and
+    ///   marked, or the entry is left out when there is none; either way the snapshot is [`SnapshotState::Partial`] and lists
+    ///   it. An entry with a `Vanished` problem is left out without that.
+    /// - **S14** what an `Unlisted` problem covers and was not offered is carried forward from the base and marked.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] and the ways in which the back end fails; the snapshot then stays invisible.
+    ///
+    /// # Cancel safety
+    /// When dropped, the snapshot is committed in whole or not at all.
+    async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError>;
+
+    /// Gives up. What was received may be kept out of sight to speed up the next try.
+    ///
+    /// # Errors
+    /// The ways in which the back end fails.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn abort(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// Reads one snapshot. As a [`TreeSource`] it gives entries and contents back.
+#[async_trait]
+pub trait SnapshotReader: TreeSource {
+    /// What is known about the snapshot.
+    fn info(&self) -> &SnapshotInfo;
+
+    /// All records in the order of their paths, with content hashes: what the manifest says.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the manifest is not what was written.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn records(&self) -> Result<Box<dyn RecordStream>, StoreError>;
+
+    /// The record of one path.
+    ///
+    /// # Errors
+    /// As [`Self::records`]; `None` when the snapshot has no such path.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn record(&self, path: &crate::path::RelPath) -> Result<Option<Record>, StoreError>;
+}
+
+/// Records one after the other.
+#[async_trait]
+pub trait RecordStream: Send {
+    /// The next one; `None` at the end.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when the manifest is not what was written.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: a record may be lost; drop the stream as well.
+    async fn next(&mut self) -> Result<Option<Record>, StoreError>;
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<T: SnapshotStore + ?Sized> SnapshotStore for $pointer {
+            async fn begin(&self, new: NewSnapshot) -> Result<Box<dyn SnapshotWriter>, StoreError> {
+                (**self).begin(new).await
+            }
+            async fn open(&self, id: &SnapshotId) -> Result<Arc<dyn SnapshotReader>, StoreError> {
+                (**self).open(id).await
+            }
+            async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError> {
+                (**self).list(source).await
+            }
+            async fn sources(&self) -> Result<Vec<SourceName>, StoreError> {
+                (**self).sources().await
+            }
+            async fn delete(&self, id: &SnapshotId) -> Result<(), StoreError> {
+                (**self).delete(id).await
+            }
+        }
+    )*};
+}
+forward!(&T, Arc<T>, Box<T>);

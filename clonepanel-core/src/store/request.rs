@@ -1,0 +1,112 @@
+//! [`NewSnapshot`] and [`Seal`]: what a snapshot is begun and closed with.
+
+use crate::{problem::Problems, snapshot_id::SourceName, suspicion::Suspicion, time::Timestamp};
+
+/// What a snapshot is begun with.
+#[derive(Debug, Clone)]
+pub struct NewSnapshot {
+    source: SourceName,
+    now: Timestamp,
+    audit: Option<Slice>,
+}
+
+impl NewSnapshot {
+    /// A snapshot of `source`, begun at `now`.
+    #[must_use]
+    pub const fn new(source: SourceName, now: Timestamp) -> Self {
+        Self { source, now, audit: None }
+    }
+
+    /// Compares the files of this slice by content even if size and time say that they are unchanged. Files that the listing
+    /// calls [`Settled`](crate::entry::Freshness::Settled) need no such look.
+    #[must_use]
+    pub const fn audit(mut self, slice: Slice) -> Self {
+        self.audit = Some(slice);
+        self
+    }
+
+    /// Whose snapshot it is.
+    #[must_use]
+    pub const fn source(&self) -> &SourceName {
+        &self.source
+    }
+
+    /// When it was begun.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Which slice is compared by content.
+    #[must_use]
+    pub const fn audited(&self) -> Option<Slice> {
+        self.audit
+    }
+}
+
+/// The `index`-th of `count` slices of all paths, for work that is spread over several runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slice {
+    index: u32,
+    count: u32,
+}
+
+impl Slice {
+    /// Slice `index` (counted from 0) of `count`; `None` unless `index < count`.
+    #[must_use]
+    pub const fn new(index: u32, count: u32) -> Option<Self> {
+        if index < count { Some(Self { index, count }) } else { None }
+    }
+
+    /// Whether a path belongs to the slice. Every path belongs to exactly one of the `count` slices, and always to the same.
+    #[must_use]
+    pub fn contains(self, path: &crate::path::RelPath) -> bool {
+        let hash = blake3::hash(path.as_bytes());
+        let [a, b, c, d, ..] = *hash.as_bytes();
+        u32::from_le_bytes([a, b, c, d]) % self.count == self.index
+    }
+}
+
+/// What a snapshot is closed with: all that its maker learned on the way.
+#[derive(Debug, Clone, Default)]
+pub struct Seal {
+    now: Timestamp,
+    source_clock: Option<Timestamp>,
+    problems: Problems,
+    suspicions: Vec<Suspicion>,
+}
+
+impl Seal {
+    /// Closed at `now`, without anything to report.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self { now, ..Self::default() }
+    }
+
+    /// The source's own clock when its listing began.
+    #[must_use]
+    pub const fn source_clock(mut self, clock: Option<Timestamp>) -> Self {
+        self.source_clock = clock;
+        self
+    }
+
+    /// Problems with single paths, as paths of the snapshot.
+    #[must_use]
+    pub fn problems(mut self, problems: Problems) -> Self {
+        self.problems = problems;
+        self
+    }
+
+    /// Reasons to distrust the snapshot.
+    #[must_use]
+    pub fn suspicions(mut self, suspicions: Vec<Suspicion>) -> Self {
+        self.suspicions = suspicions;
+        self
+    }
+
+    /// Takes it apart: time, source clock, problems, suspicions.
+    #[must_use]
+    pub fn into_parts(self) -> (Timestamp, Option<Timestamp>, Problems, Vec<Suspicion>) {
+        (self.now, self.source_clock, self.problems, self.suspicions)
+    }
+}

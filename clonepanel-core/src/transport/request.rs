@@ -1,0 +1,119 @@
+//! [`PullRequest`] and [`PushRequest`]: what is to be transferred.
+
+use crate::{filter::Filter, path::RelPath, time::Timestamp};
+
+/// What is to be read from the far end.
+#[derive(Debug, Clone, Default)]
+pub struct PullRequest {
+    paths: Vec<RelPath>,
+    filter: Filter,
+    since: Option<Timestamp>,
+}
+
+impl PullRequest {
+    /// Everything below the far end's root.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only these paths and what is below them, and the directories that lead to them.
+    #[must_use]
+    pub fn paths(mut self, paths: Vec<RelPath>) -> Self {
+        self.paths = paths;
+        self
+    }
+
+    /// Leaves out what the filter excludes.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Asks for [`Freshness`](crate::entry::Freshness) against a scan that began at this moment of the far end's clock.
+    #[must_use]
+    pub const fn since(mut self, since: Option<Timestamp>) -> Self {
+        self.since = since;
+        self
+    }
+
+    /// The paths; empty for everything.
+    #[must_use]
+    pub fn wanted_paths(&self) -> &[RelPath] {
+        &self.paths
+    }
+
+    /// The filter.
+    #[must_use]
+    pub const fn wanted_filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The moment that freshness is judged against.
+    #[must_use]
+    pub const fn fresh_since(&self) -> Option<Timestamp> {
+        self.since
+    }
+
+    /// Whether an entry belongs to what was asked for: it is wanted, or a directory on the way to something wanted, and not
+    /// excluded. Transports check every name that a far end lists with this (CVE-2022-29154).
+    #[must_use]
+    pub fn covers(&self, path: &RelPath, is_dir: bool) -> bool {
+        let wanted = self.paths.is_empty()
+            || self.paths.iter().any(|wanted| path.is_within(wanted) || (is_dir && wanted.is_within(path)));
+        wanted && !self.filter.excludes_with_parents(path, is_dir)
+    }
+}
+
+/// What is to be written to the far end.
+#[derive(Debug, Clone, Default)]
+pub struct PushRequest {
+    filter: Filter,
+    deletion: Deletion,
+}
+
+impl PushRequest {
+    /// Everything of the source; nothing is deleted at the far end.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Leaves out what the filter excludes, and keeps it from being deleted.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Says what may be deleted at the far end.
+    #[must_use]
+    pub const fn deletion(mut self, deletion: Deletion) -> Self {
+        self.deletion = deletion;
+        self
+    }
+
+    /// The filter.
+    #[must_use]
+    pub const fn wanted_filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// What may be deleted.
+    #[must_use]
+    pub const fn allowed_deletion(&self) -> Deletion {
+        self.deletion
+    }
+}
+
+/// What may be deleted at the destination because the source does not have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Deletion {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// At most so many entries; if more would have to go, none is deleted and it is a problem in the report.
+    UpTo(u64),
+}
