@@ -1,1 +1,21 @@
-//! tests of ClonePanel.
+//! What the tests that cross crates share: a real sshd, a proxy that counts and cuts, the tool as a child process, and a
+//! look at a store that no library of ours has a part in.
+//!
+//! Unpublished. The benches use it too.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stderr, reason = "test code: it fails by panicking")]
+
+mod fingerprint;
+mod lacking;
+mod namespace;
+mod proxy;
+mod rsyncs;
+mod sshd;
+mod tool;
+
+pub use fingerprint::Fingerprint;
+pub use lacking::may_lack;
+pub use namespace::in_own_mounts;
+pub use proxy::Proxy;
+pub use rsyncs::{StockRsync, stock_rsyncs};
+pub use sshd::{Login, Sshd, SshdOptions};
+pub use tool::{Ran, Tool};
