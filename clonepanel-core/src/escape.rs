@@ -48,6 +48,11 @@ pub fn unescape(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Whether text is such as [`Escaped`] makes: nothing in it can harm a terminal.
+pub(crate) fn is_harmless(text: &str) -> bool {
+    text.chars().all(|c| c == '\\' || !is_unsafe(c))
+}
+
 fn is_unsafe(c: char) -> bool {
     c == '\\'
         || c.is_control()

@@ -1,7 +1,7 @@
 //! [`Problem`]: trouble with one path. It is listed, not raised: a live server always has some.
 
 use crate::{
-    escape::Escaped,
+    escape::{Escaped, is_harmless},
     path::{PathError, RelPath},
 };
 use std::fmt;
@@ -85,6 +85,12 @@ impl Problem {
         &self.detail
     }
 
+    /// A problem as a manifest has it, its explanation as [`Self::detail`] gave it.
+    pub(crate) fn restored(path: RelPath, kind: ProblemKind, detail: &str) -> Option<Self> {
+        let good = detail.len() <= MAX_DETAIL && is_harmless(detail) && !detail.starts_with(' ');
+        good.then(|| Self { path, kind, detail: detail.to_owned() })
+    }
+
     /// The same problem, seen from a root further up.
     ///
     /// # Errors
@@ -138,6 +144,15 @@ impl Problems {
             self.push(problem.under(prefix).unwrap_or(at_prefix));
         }
         (self.total, self.losses) = (total, losses);
+    }
+
+    /// The problems of a manifest: those that were listed, and how many there were in all. `None` when the numbers cannot be.
+    pub(crate) fn restored(listed: Vec<Problem>, total: u64, losses: u64) -> Option<Self> {
+        let listed_losses = listed.iter().filter(|problem| problem.kind.is_loss()).count() as u64;
+        let unlisted = total.checked_sub(listed.len() as u64)?;
+        let unlisted_losses = losses.checked_sub(listed_losses)?;
+        let good = listed.len() <= MAX_LISTED && unlisted_losses <= unlisted;
+        good.then_some(Self { listed, total, losses, unlisted_losses: unlisted_losses > 0 })
     }
 
     /// Those that are listed, in the order they came.
