@@ -1,1 +1,8 @@
-//! benches of ClonePanel.
+//! What the benches share: a tree that looks like a server full of small sites, and a way to measure whole processes.
+//!
+//! Unpublished.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "benches fail by panicking")]
+
+pub mod hosting;
+pub mod measure;
+pub mod random;
