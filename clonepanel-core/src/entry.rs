@@ -148,6 +148,7 @@ impl Entry {
 
     /// Length of a regular file, in bytes; `None` for everything else.
     #[must_use]
+    #[allow(clippy::len_without_is_empty)] // Most entries have no length at all.
     pub const fn len(&self) -> Option<u64> {
         match self.kind {
             EntryKind::File { len, .. } => Some(len),

@@ -68,7 +68,8 @@ pub(super) fn parse_time(text: &[u8]) -> Option<Timestamp> {
         None => (text, 0),
         Some(dot) => {
             let fraction = text.get(dot + 1..).filter(|fraction| fraction.len() == 9)?;
-            let nanos = fraction.iter().try_fold(0, |sum, &b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))?;
+            let nanos =
+                fraction.iter().try_fold(0, |sum, &b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))?;
             (text.get(..dot)?, Some(nanos).filter(|&nanos| nanos > 0)?)
         }
     };

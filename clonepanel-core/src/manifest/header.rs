@@ -13,18 +13,8 @@ use crate::{
 };
 
 /// The words in their order. All but the last stand before a space and a value.
-const WORDS: [&str; 10] = [
-    "id",
-    "begun",
-    "committed",
-    "source-clock",
-    "base",
-    "tally",
-    "problems",
-    "problem",
-    "suspicion",
-    "records",
-];
+const WORDS: [&str; 10] =
+    ["id", "begun", "committed", "source-clock", "base", "tally", "problems", "problem", "suspicion", "records"];
 
 /// How many suspicions are read: there are not so many kinds.
 const MAX_SUSPICIONS: usize = 100;

@@ -3,8 +3,8 @@
 use super::{
     ManifestError, Marks, Record,
     field::{
-        parse_decimal, parse_decimal_u32, parse_hash, parse_mode, parse_text, parse_time, push_decimal, push_hash, push_mode,
-        push_text, push_time,
+        parse_decimal, parse_decimal_u32, parse_hash, parse_mode, parse_text, parse_time, push_decimal, push_hash,
+        push_mode, push_text, push_time,
     },
 };
 use crate::{
@@ -129,7 +129,8 @@ pub(super) fn parse(line: &[u8], owners: &mut Owners) -> Result<Record, &'static
             let hash = parse_hash(rest.next()?).ok_or("its hash is malformed")?;
             let mut digest = FileDigest { len, hash };
             if let Some(stored) = rest.after(b"stored=") {
-                digest.len = parse_decimal(stored).filter(|&stored| stored != len).ok_or("its stored length is malformed")?;
+                digest.len =
+                    parse_decimal(stored).filter(|&stored| stored != len).ok_or("its stored length is malformed")?;
             }
             content = Some(digest);
             let leader = rest.after(b"link=").map(|leader| parse_path(leader).ok_or("its link is malformed"));
