@@ -1,0 +1,355 @@
+//! [`Pull`]: the one loop that moves bytes between a far end, the state machines and a sink.
+//!
+//! Against deadlock: it never stops reading while the peer may be blocked on writing; when too much waits to be sent, it
+//! stops answering entries instead.
+
+mod failure;
+mod file;
+mod pace;
+
+use crate::{
+    connect::{Connect, Connection},
+    error::ProtocolError,
+    messages::Messages,
+    options::RsyncOptions,
+    preamble::{Preamble, PullCommand},
+    session::{Receiver, Refusal, Step},
+};
+use bytes::BytesMut;
+use clonepanel_core::{
+    escape::Escaped,
+    observer::{Event, Observer},
+    path::RelPath,
+    problem::{Problem, ProblemKind},
+    transport::{PullRequest, TransferReport, TransportError},
+    tree::{TreeError, TreeSink, Want},
+};
+use file::{Asked, FileInProgress};
+use pace::Pace;
+use std::{collections::HashMap, time::Duration};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// One read takes at most this much; a pipe of Linux holds as much.
+const READ: usize = 64 * 1024;
+/// While more than this waits to be sent, no further entry is answered.
+const MAX_BACKLOG: usize = 1 << 20;
+/// While so many requests are not answered, no further one is made.
+const MAX_REQUESTS: usize = 1000;
+/// How long a far end may take to go away once everything is said.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A pull in progress.
+pub(crate) struct Pull<'a> {
+    connect: &'a dyn Connect,
+    request: &'a PullRequest,
+    sink: &'a dyn TreeSink,
+    observer: &'a dyn Observer,
+    options: &'a RsyncOptions,
+    receiver: Receiver,
+    preamble: Preamble,
+    asked: HashMap<u32, Asked>,
+    current: Option<FileInProgress>,
+    unsent: Vec<RelPath>,
+    stderr: Messages,
+    frames: Messages,
+    report: TransferReport,
+    root_is_offered: bool,
+    /// The first bytes of the stream, to show when they are not rsync's.
+    greeting: Vec<u8>,
+}
+
+/// Why the loop ended early.
+enum Broken {
+    /// The peer hung up.
+    Closed,
+    /// The peer broke the protocol or gave up.
+    Protocol(ProtocolError),
+    /// Nothing came for too long.
+    Silent,
+    /// Something that is an error of its own.
+    Transport(TransportError),
+}
+
+impl From<ProtocolError> for Broken {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+impl From<TreeError> for Broken {
+    fn from(error: TreeError) -> Self {
+        Self::Transport(TransportError::Sink(error))
+    }
+}
+
+impl<'a> Pull<'a> {
+    pub(crate) fn new(
+        connect: &'a dyn Connect,
+        request: &'a PullRequest,
+        options: &'a RsyncOptions,
+        sink: &'a dyn TreeSink,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self {
+            connect,
+            request,
+            sink,
+            observer,
+            options,
+            receiver: Receiver::new(request.clone(), options.wanted()),
+            preamble: Preamble::default(),
+            asked: HashMap::new(),
+            current: None,
+            unsent: Vec::new(),
+            stderr: Messages::default(),
+            frames: Messages::default(),
+            report: TransferReport::default(),
+            root_is_offered: false,
+            greeting: Vec::new(),
+        }
+    }
+
+    /// Runs to the end. The second value tells whether the login ran our script at all: if not, it may still run rsync alone.
+    pub(crate) async fn run(mut self, command: &PullCommand) -> (Result<TransferReport, TransportError>, Started) {
+        self.preamble = Preamble::new(command.marker.clone());
+        let mut connection = match self.connect.open(&command.command).await {
+            Ok(connection) => connection,
+            Err(error) => return (Err(error), Started::Yes),
+        };
+        let outcome = self.talk(&mut connection).await;
+        let started = if self.preamble.has_begun() || self.preamble.is_done() { Started::Yes } else { Started::No };
+        let result = match outcome {
+            Ok(()) => self.conclude(connection).await,
+            Err(broken) => Err(self.explain(broken, connection).await),
+        };
+        (result, started)
+    }
+
+    async fn talk(&mut self, connection: &mut Connection) -> Result<(), Broken> {
+        let mut pace = Pace::new(self.options.bandwidth, self.options.progress_timeout);
+        let mut backlog = BytesMut::new();
+        let mut buffer = BytesMut::with_capacity(READ);
+        let mut errors = [0; 4096];
+        let mut errors_are_open = true;
+        loop {
+            self.work(backlog.len()).await?;
+            backlog.extend_from_slice(&self.receiver.transmit());
+            // Nothing is said before the login has become rsync.
+            let may_write = self.preamble.is_done() && !backlog.is_empty();
+            if self.receiver.is_finished() && backlog.is_empty() {
+                return Ok(());
+            }
+            pace.progress(self.receiver.progress());
+            tokio::select! {
+                read = connection.output.read_buf(&mut buffer), if pace.may_read() => {
+                    let len = read.map_err(|_| Broken::Closed)?;
+                    if len == 0 {
+                        return if self.receiver.is_finished() { Ok(()) } else { Err(Broken::Closed) };
+                    }
+                    self.report.received_bytes += len as u64;
+                    pace.took(len);
+                    self.feed(&mut buffer, &mut pace)?;
+                }
+                written = connection.input.write(&backlog), if may_write => {
+                    match written {
+                        Ok(len) => {
+                            self.report.sent_bytes += len as u64;
+                            let _ = backlog.split_to(len);
+                        }
+                        // The peer does not listen any more: what it still says tells why.
+                        Err(_) => backlog.clear(),
+                    }
+                }
+                read = connection.errors.read(&mut errors), if errors_are_open => {
+                    let len = read.unwrap_or(0);
+                    errors_are_open = len > 0;
+                    let lines = self.stderr.feed(&errors[..len]);
+                    self.tell(&lines);
+                }
+                () = pace.wait_to_read(), if !pace.may_read() => {}
+                () = pace.wait_too_long() => return Err(Broken::Silent),
+            }
+        }
+    }
+
+    fn feed(&mut self, buffer: &mut BytesMut, pace: &mut Pace) -> Result<(), Broken> {
+        if !self.preamble.is_done() {
+            self.preamble.read(buffer)?;
+            pace.alive();
+            if !self.preamble.is_done() {
+                return Ok(());
+            }
+            self.start()?;
+        }
+        let missing = 200_usize.saturating_sub(self.greeting.len()).min(buffer.len());
+        self.greeting.extend_from_slice(&buffer[..missing]);
+        let fed = self.receiver.feed(buffer);
+        buffer.clear();
+        Ok(fed?)
+    }
+
+    /// The login has reported; what it lacks ends the pull before it begins.
+    fn start(&mut self) -> Result<(), Broken> {
+        let noise = Escaped(self.preamble.noise.trim_ascii()).to_string();
+        if !noise.is_empty() {
+            let text = format!("the login prints text of its own, which was skipped: {noise}");
+            self.observer.notice(&Event::Message { text: &text });
+        }
+        self.report.source_clock = self.preamble.clock;
+        let missing = |path: String| {
+            Broken::Transport(TransportError::NotFound { endpoint: self.connect.endpoint().to_owned(), path })
+        };
+        if self.preamble.root_is_missing {
+            return Err(missing("such directory, or may not enter it".to_owned()));
+        }
+        let paths = self.request.wanted_paths();
+        if let Some(path) = self.preamble.missing.iter().find_map(|&index| paths.get(index)) {
+            return Err(missing(path.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Does everything that can be done with the bytes that are here.
+    async fn work(&mut self, backlog: usize) -> Result<(), Broken> {
+        loop {
+            while let Some(step) = self.receiver.poll()? {
+                self.take(step).await?;
+            }
+            let mut made = 0;
+            while backlog + made < MAX_BACKLOG && self.receiver.requests() < MAX_REQUESTS {
+                let Some((index, entry)) = self.receiver.next_entry() else { break };
+                made += self.answer(index, entry).await?;
+            }
+            // Answers may have settled a list, which makes the next step possible; without one, more bytes are needed.
+            match self.receiver.poll()? {
+                Some(step) => self.take(step).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    async fn answer(&mut self, index: u32, mut entry: clonepanel_core::entry::Entry) -> Result<usize, Broken> {
+        if !self.root_is_offered {
+            // Without the root itself in the list, a directory stands in for it.
+            self.root_is_offered = true;
+            if !entry.path.is_root() {
+                self.offer(&clonepanel_core::entry::Entry::dir(RelPath::root())).await?;
+            }
+        }
+        entry.meta.freshness = self.preamble.freshness(&entry.path);
+        self.report.entries += 1;
+        self.observer.notice(&Event::Listed { entries: 1, bytes: entry.len().unwrap_or(0) });
+        let Some(Want::Data { basis }) = self.offer(&entry).await? else {
+            self.receiver.settle(index);
+            return Ok(0);
+        };
+        if !entry.has_content() {
+            self.receiver.settle(index);
+            return Ok(0);
+        }
+        let asked = Asked::new(entry, basis);
+        self.ask(index, asked).await
+    }
+
+    /// Offers an entry; `None` when the sink refuses it.
+    async fn offer(&mut self, entry: &clonepanel_core::entry::Entry) -> Result<Option<Want>, Broken> {
+        match self.sink.offer(entry).await {
+            Ok(want) => Ok(Some(want)),
+            Err(TreeError::Refused { path: _, why }) => {
+                self.problem(Problem::new(entry.path.clone(), ProblemKind::Refused, why));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn take(&mut self, step: Step) -> Result<(), Broken> {
+        match step {
+            Step::Begin { index } => self.begin(index).await,
+            Step::Copy { offset, len } => self.copy(offset, len).await,
+            Step::End { index, digest } => self.end(index, &digest).await,
+            Step::Finished => Ok(()),
+            Step::Literal(bytes) => self.literal(bytes).await,
+            Step::Refused(Refusal { at, name, why }) => {
+                let detail = [why.as_bytes(), b": ", &name].concat();
+                self.problem(Problem::new(at, ProblemKind::Refused, detail));
+                Ok(())
+            }
+            Step::Text(text) => {
+                let lines = self.frames.feed(&text);
+                self.tell(&lines);
+                Ok(())
+            }
+            Step::Unsent { index } => {
+                if let Some(asked) = self.asked.remove(&index) {
+                    self.unsent.push(asked.entry.path);
+                }
+                self.receiver.settle(index);
+                Ok(())
+            }
+        }
+    }
+
+    fn tell(&self, lines: &[Vec<u8>]) {
+        for line in lines {
+            self.observer.notice(&Event::Message { text: &Escaped(line).to_string() });
+        }
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        self.observer.notice(&Event::Problem(&problem));
+        self.report.problems.push(problem);
+    }
+
+    /// Everything is said: waits for the far end to go away, and makes sense of what it reported.
+    async fn conclude(mut self, connection: Connection) -> Result<TransferReport, TransportError> {
+        let Connection { input, mut output, mut errors, exit } = connection;
+        drop(input);
+        let mut rest = Vec::new();
+        let farewell = async {
+            let mut discarded = [0; 4096];
+            let mut is_open = true;
+            let mut errors_are_open = true;
+            let mut text = [0; 4096];
+            while is_open || errors_are_open {
+                tokio::select! {
+                    read = output.read(&mut discarded), if is_open => {
+                        let len = read.unwrap_or(0);
+                        is_open = len > 0;
+                        rest.extend_from_slice(&discarded[..len]);
+                        if rest.len() > 1 << 20 {
+                            break;
+                        }
+                    }
+                    read = errors.read(&mut text), if errors_are_open => {
+                        let len = read.unwrap_or(0);
+                        errors_are_open = len > 0;
+                        self.stderr.feed(&text[..len]);
+                    }
+                }
+            }
+            exit.await
+        };
+        let code = tokio::time::timeout(FAREWELL, farewell).await;
+        self.stderr.end_line();
+        self.frames.end_line();
+        // Messages may still come after the goodbye.
+        if self.receiver.feed(&rest).is_ok() {
+            while let Ok(Some(Step::Text(text))) = self.receiver.poll() {
+                self.frames.feed(&text);
+            }
+        }
+        let code = match code {
+            Ok(Ok(code)) => code,
+            Ok(Err(_)) | Err(_) => None,
+        };
+        self.judge(code)
+    }
+}
+
+/// Whether a login ran our script.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    No,
+    Yes,
+}

@@ -1,0 +1,166 @@
+//! [`RsyncTransport`]: a directory of a hosting account, read through its rsync.
+
+use crate::{
+    connect::{Connect, Connection},
+    messages::Messages,
+    options::{ChangeDetection, RsyncOptions},
+    preamble::{self, Preamble, PullCommand},
+    pull::{Pull, Started},
+};
+use async_trait::async_trait;
+use bytes::BytesMut;
+use clonepanel_core::{
+    escape::Escaped,
+    observer::Observer,
+    time::Timestamp,
+    transport::{PullRequest, PushRequest, TransferReport, Transport, TransportError},
+    tree::{TreeSink, TreeSource},
+};
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+
+/// A directory at a far end that has rsync 3.0 or later.
+#[derive(Debug, Clone)]
+pub struct RsyncTransport {
+    connect: Arc<dyn Connect>,
+    root: Vec<u8>,
+    endpoint: String,
+    options: RsyncOptions,
+}
+
+impl RsyncTransport {
+    /// The directory `root`, absolute or below the home of the login; empty for the home itself.
+    #[must_use]
+    pub fn new(connect: impl Connect + 'static, root: impl Into<Vec<u8>>) -> Self {
+        let root = root.into();
+        let endpoint = format!("{}:{}", connect.endpoint(), Escaped(&root));
+        Self { connect: Arc::new(connect), root, endpoint, options: RsyncOptions::new() }
+    }
+
+    /// With these options.
+    #[must_use]
+    pub fn options(mut self, options: RsyncOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Logs in and tells what is there, without transferring anything.
+    ///
+    /// # Errors
+    /// As a pull: the login is refused, the directory does not exist, rsync is missing.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn probe(&self) -> Result<FarEnd, TransportError> {
+        let command = preamble::probe_command(&self.root, &self.options);
+        let Connection { input, mut output, mut errors, exit } = self.connect.open(&command.command).await?;
+        drop(input);
+        let mut preamble = Preamble::new(command.marker);
+        let (mut buffer, mut stderr) = (BytesMut::new(), Messages::default());
+        let talk = async {
+            let mut text = [0; 4096];
+            let (mut is_open, mut errors_are_open) = (true, true);
+            while is_open || errors_are_open {
+                tokio::select! {
+                    read = output.read_buf(&mut buffer), if is_open => {
+                        is_open = read.unwrap_or(0) > 0;
+                        if preamble.read(&mut buffer).is_err() {
+                            break;
+                        }
+                    }
+                    read = errors.read(&mut text), if errors_are_open => {
+                        let len = read.unwrap_or(0);
+                        errors_are_open = len > 0;
+                        stderr.feed(&text[..len]);
+                    }
+                }
+            }
+            exit.await.ok().flatten()
+        };
+        let silent =
+            |_| TransportError::Interrupted { endpoint: self.endpoint.clone(), detail: "nothing came".to_owned() };
+        let code = tokio::time::timeout(self.options.progress_timeout, talk).await.map_err(silent)?;
+        stderr.end_line();
+        if let Some(error) = self.connect.explain(code, &stderr.text()) {
+            return Err(error);
+        }
+        self.far_end(&preamble)
+    }
+
+    fn far_end(&self, preamble: &Preamble) -> Result<FarEnd, TransportError> {
+        let endpoint = self.endpoint.clone();
+        if !preamble.is_done() {
+            let detail = "the login runs no commands".to_owned();
+            return Err(TransportError::Unsupported { endpoint, detail });
+        }
+        if preamble.root_is_missing {
+            return Err(TransportError::NotFound { endpoint, path: "such directory, or may not enter it".to_owned() });
+        }
+        let version = preamble.facts.iter().find(|fact| !fact.is_empty() && *fact != b"find");
+        let Some(version) = version else {
+            let program = Escaped(&self.options.rsync_program).to_string();
+            let detail = format!("{program} does not run there: install it, or say where it is");
+            return Err(TransportError::Unsupported { endpoint, detail });
+        };
+        Ok(FarEnd {
+            rsync: Escaped(version.trim_ascii()).to_string(),
+            finds_changes: preamble.facts.iter().any(|fact| fact == b"find"),
+            clock: preamble.clock,
+            banner: Some(Escaped(preamble.noise.trim_ascii()).to_string()).filter(|text| !text.is_empty()),
+        })
+    }
+}
+
+/// What a far end has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FarEnd {
+    /// The first line of `rsync --version`, escaped.
+    pub rsync: String,
+    /// Whether files can be found there by their change time.
+    pub finds_changes: bool,
+    /// Its clock.
+    pub clock: Option<Timestamp>,
+    /// What the login prints by itself, escaped. Harmless here, but other tools stumble over it.
+    pub banner: Option<String>,
+}
+
+#[async_trait]
+impl Transport for RsyncTransport {
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    async fn pull(
+        &self,
+        request: &PullRequest,
+        sink: &dyn TreeSink,
+        observer: &dyn Observer,
+    ) -> Result<TransferReport, TransportError> {
+        let connect = self.connect.as_ref();
+        let command = PullCommand::new(&self.root, request, &self.options);
+        let (result, started) = Pull::new(connect, request, &self.options, sink, observer).run(&command).await;
+        // A login with a forced command may run rsync and nothing else.
+        let runs_no_script = matches!(
+            &result,
+            Err(TransportError::Remote { .. } | TransportError::Unsupported { .. } | TransportError::Protocol { .. })
+        );
+        if started == Started::Yes || !runs_no_script || command.marker.is_none() {
+            return result;
+        }
+        let options = self.options.clone().change_detection(ChangeDetection::SizeAndTime);
+        let command = PullCommand::new(&self.root, request, &options);
+        Pull::new(connect, request, &options, sink, observer).run(&command).await.0
+    }
+
+    /// Not yet: this transport only reads.
+    async fn push(
+        &self,
+        _request: &PushRequest,
+        _source: &dyn TreeSource,
+        _observer: &dyn Observer,
+    ) -> Result<TransferReport, TransportError> {
+        let detail = "this transport only reads".to_owned();
+        Err(TransportError::Unsupported { endpoint: self.endpoint.clone(), detail })
+    }
+}
