@@ -34,6 +34,13 @@ impl Messages {
         complete
     }
 
+    /// Takes the text of a message frame, which may hold line ends of a name; gives the message that became complete.
+    pub(crate) fn feed_frame(&mut self, text: &[u8]) -> Vec<Vec<u8>> {
+        let room = MAX_LINE.saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(&text[..text.len().min(room)]);
+        if text.ends_with(b"\n") { self.end_line().into_iter().collect() } else { Vec::new() }
+    }
+
     /// The stream ended.
     pub(crate) fn end_line(&mut self) -> Option<Vec<u8>> {
         let line = std::mem::take(&mut self.partial);
@@ -147,20 +154,21 @@ fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     let mut rest = line.get(open + 1..close)?;
     let mut path = Vec::with_capacity(rest.len());
     while let Some((&byte, after)) = rest.split_first() {
-        let octal = |digit: u8| matches!(digit, b'0'..=b'7').then(|| u32::from(digit - b'0'));
-        match rest {
-            [b'\\', b'#', a, b, c, ..] if octal(*a).and(octal(*b)).and(octal(*c)).is_some() => {
-                let value = [*a, *b, *c].into_iter().filter_map(octal).fold(0, |sum, digit| sum * 8 + digit);
-                path.push(u8::try_from(value).ok()?);
-                rest = &rest[5..];
-            }
-            _ => {
-                path.push(byte);
-                rest = after;
-            }
+        if let Some(value) = rest.get(..5).and_then(octal_escape) {
+            path.push(value);
+            rest = &rest[5..];
+        } else {
+            path.push(byte);
+            rest = after;
         }
     }
     Some(path)
+}
+
+/// The byte that `\#ooo` stands for.
+fn octal_escape(escape: &[u8]) -> Option<u8> {
+    let digits = std::str::from_utf8(escape.strip_prefix(b"\\#")?).ok()?;
+    u8::from_str_radix(digits, 8).ok()
 }
 
 /// The path itself and what is left of it when parts are taken from the front, longest first.

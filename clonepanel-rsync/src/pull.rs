@@ -276,7 +276,7 @@ impl<'a> Pull<'a> {
                 Ok(())
             }
             Step::Text(text) => {
-                let lines = self.frames.feed(&text);
+                let lines = self.frames.feed_frame(&text);
                 self.tell(&lines);
                 Ok(())
             }
@@ -336,7 +336,7 @@ impl<'a> Pull<'a> {
         // Messages may still come after the goodbye.
         if self.receiver.feed(&rest).is_ok() {
             while let Ok(Some(Step::Text(text))) = self.receiver.poll() {
-                self.frames.feed(&text);
+                self.frames.feed_frame(&text);
             }
         }
         let code = match code {

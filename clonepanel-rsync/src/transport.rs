@@ -139,7 +139,8 @@ impl Transport for RsyncTransport {
     ) -> Result<TransferReport, TransportError> {
         let connect = self.connect.as_ref();
         let command = PullCommand::new(&self.root, request, &self.options);
-        let (result, started) = Pull::new(connect, request, &self.options, sink, observer).run(&command).await;
+        let pull = Pull::new(connect, request, &self.options, sink, observer);
+        let (result, started) = Box::pin(pull.run(&command)).await;
         // A login with a forced command may run rsync and nothing else.
         let runs_no_script = matches!(
             &result,
@@ -150,7 +151,7 @@ impl Transport for RsyncTransport {
         }
         let options = self.options.clone().change_detection(ChangeDetection::SizeAndTime);
         let command = PullCommand::new(&self.root, request, &options);
-        Pull::new(connect, request, &options, sink, observer).run(&command).await.0
+        Box::pin(Pull::new(connect, request, &options, sink, observer).run(&command)).await.0
     }
 
     /// Not yet: this transport only reads.

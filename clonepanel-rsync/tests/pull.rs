@@ -1,53 +1,38 @@
-//! Pulls from the installed rsync, run as a local child process, with every algorithm it has.
+//! Pulls from the installed rsync, run as a local child process, in every dialect that it speaks.
+
+mod common;
 
 use clonepanel_core::{
+    entry::EntryKind,
+    filter::{Filter, Rule},
     memory::MemoryTree,
-    observer::{Event, Observer},
     path::RelPath,
+    problem::ProblemKind,
     testkit::{differences, generator::Shape, materialise, scan},
-    transport::{PullRequest, TransferReport, Transport},
+    transport::{PullRequest, TransportError},
 };
-use clonepanel_rsync::{ChangeDetection, Checksum, Compression, LocalConnect, RsyncOptions, RsyncTransport};
-use std::os::unix::ffi::OsStrExt;
+use clonepanel_rsync::{ChangeDetection, Checksum, Compression, RsyncOptions};
+use common::{pull, stand_in, try_pull};
 
-struct Print;
-
-impl Observer for Print {
-    fn notice(&self, event: &Event<'_>) {
-        if let Event::Message { text } = event {
-            println!("far end: {text}");
-        }
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-fn pull(root: &std::path::Path, options: RsyncOptions, request: &PullRequest, into: &MemoryTree) -> TransferReport {
-    let transport = RsyncTransport::new(LocalConnect::new(), root.as_os_str().as_bytes()).options(options);
-    block_on(transport.pull(request, into, &Print)).unwrap()
+fn path(text: &str) -> RelPath {
+    RelPath::try_from(text).unwrap()
 }
 
 #[test]
 fn random_trees_arrive_exactly() {
     for seed in 0..6 {
-        let tree = Shape::new().tree(seed);
         let folder = tempfile::tempdir().unwrap();
-        materialise(&tree, folder.path()).unwrap();
-        let real = scan(folder.path()).unwrap();
-        let got = MemoryTree::new();
-        let report = pull(folder.path(), RsyncOptions::new(), &PullRequest::new(), &got);
+        materialise(&Shape::new().tree(seed), folder.path()).unwrap();
+        let (got, report) = pull(folder.path(), RsyncOptions::new());
         assert!(report.problems.is_empty(), "{:?}", report.problems);
-        assert_eq!(differences(&real, &got), Vec::<String>::new(), "seed {seed}");
+        assert_eq!(differences(&scan(folder.path()).unwrap(), &got), Vec::<String>::new(), "seed {seed}");
     }
 }
 
 #[test]
 fn every_algorithm() {
-    let tree = Shape::new().tree(77);
     let folder = tempfile::tempdir().unwrap();
-    materialise(&tree, folder.path()).unwrap();
+    materialise(&Shape::new().tree(77), folder.path()).unwrap();
     let real = scan(folder.path()).unwrap();
     for compression in [
         Compression::Off,
@@ -63,13 +48,66 @@ fn every_algorithm() {
             for detection in [ChangeDetection::Auto, ChangeDetection::SizeAndTime] {
                 let options =
                     RsyncOptions::new().compression(compression).checksum(checksum).change_detection(detection);
-                let got = MemoryTree::new();
-                let report = pull(folder.path(), options, &PullRequest::new(), &got);
+                let (got, report) = pull(folder.path(), options);
                 assert!(report.problems.is_empty(), "{:?}", report.problems);
                 assert_eq!(differences(&real, &got), Vec::<String>::new(), "{compression:?} {checksum:?}");
             }
         }
     }
+}
+
+/// The dialects of older versions, and lists that are not incremental.
+#[test]
+fn every_protocol() {
+    let folder = tempfile::tempdir().unwrap();
+    let scripts = tempfile::tempdir().unwrap();
+    materialise(&Shape::new().tree(78), folder.path()).unwrap();
+    let real = scan(folder.path()).unwrap();
+    for (name, script) in [
+        ("30", "shift; exec rsync --server --protocol=30 \"$@\""),
+        ("31", "shift; exec rsync --server --protocol=31 \"$@\""),
+        ("whole", "shift; exec rsync --server --no-inc-recursive \"$@\""),
+        ("whole30", "shift; exec rsync --server --no-inc-recursive --protocol=30 \"$@\""),
+    ] {
+        for compression in [Compression::Off, Compression::Auto, Compression::Zlib] {
+            let options = stand_in(scripts.path(), name, script).compression(compression);
+            let (got, report) = pull(folder.path(), options);
+            assert!(report.problems.is_empty(), "{name}: {:?}", report.problems);
+            let mut different = differences(&real, &got);
+            if name.ends_with("30") {
+                // Protocol 30 has whole seconds only.
+                different.retain(|line| !line.contains(": time "));
+            }
+            assert_eq!(different, Vec::<String>::new(), "{name} {compression:?}");
+        }
+    }
+}
+
+/// More entries than the sender lists ahead, in many directories and in one.
+#[test]
+fn many_entries_do_not_stall() {
+    let folder = tempfile::tempdir().unwrap();
+    for dir in 0..40 {
+        let dir = folder.path().join(format!("dir{dir}"));
+        std::fs::create_dir(&dir).unwrap();
+        for file in 0..300 {
+            std::fs::write(dir.join(format!("file{file}")), file.to_string()).unwrap();
+        }
+    }
+    for file in 0..3000 {
+        std::fs::write(folder.path().join(format!("file{file}")), file.to_string()).unwrap();
+    }
+    let (got, report) = pull(folder.path(), RsyncOptions::new());
+    assert_eq!(report.entries, 1 + 40 + 40 * 300 + 3000);
+    assert_eq!(report.files, 40 * 300 + 3000);
+    assert_eq!(differences(&scan(folder.path()).unwrap(), &got), Vec::<String>::new());
+}
+
+#[test]
+fn an_empty_tree() {
+    let folder = tempfile::tempdir().unwrap();
+    let (got, report) = pull(folder.path(), RsyncOptions::new());
+    assert_eq!((got.list().len(), report.entries), (1, 1));
 }
 
 #[test]
@@ -80,13 +118,125 @@ fn only_wanted_paths() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
     }
-    let path = |text: &str| RelPath::try_from(text).unwrap();
     for detection in [ChangeDetection::Auto, ChangeDetection::SizeAndTime] {
         let got = MemoryTree::new();
         let request = PullRequest::new().paths(vec![path("a/b/c"), path("e"), path("5")]);
-        let report = pull(folder.path(), RsyncOptions::new().change_detection(detection), &request, &got);
+        let options = RsyncOptions::new().change_detection(detection);
+        let report = try_pull(folder.path(), options, &request, &got).unwrap();
         assert!(report.problems.is_empty(), "{:?}", report.problems);
         let listed: Vec<_> = got.list().iter().map(|entry| entry.path.to_string()).collect();
         assert_eq!(listed, [".", "5", "a", "a/b", "a/b/c", "a/b/c/1", "e", "e/4"]);
     }
+}
+
+#[test]
+fn excluded_paths_are_not_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in ["keep/cache/x", "keep/y.tmp", "keep/z", "cache/q", "top/cache", "a [b]*/c"] {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    }
+    let rules = ["+ /keep/cache/", "cache/", "*.tmp"].map(|rule| Rule::parse(rule).unwrap());
+    let request = PullRequest::new().filter(Filter::new(rules.to_vec()));
+    let got = MemoryTree::new();
+    let report = try_pull(folder.path(), RsyncOptions::new(), &request, &got).unwrap();
+    // The far end applied the same rules: nothing had to be refused here.
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let files: Vec<_> =
+        got.list().iter().filter(|entry| entry.has_content()).map(|entry| entry.path.to_string()).collect();
+    assert_eq!(files, ["a [b]*/c", "keep/cache/x", "keep/z", "top/cache"]);
+}
+
+#[test]
+fn odd_roots() {
+    let outer = tempfile::tempdir().unwrap();
+    for name in ["-rf", "it's", "a b", "$(x)", "q*?[1]", "\u{e9}!", "back\\slash"] {
+        let root = outer.path().join(name);
+        std::fs::create_dir(&root).unwrap();
+        std::fs::write(root.join("f"), name).unwrap();
+        for detection in [ChangeDetection::Auto, ChangeDetection::SizeAndTime] {
+            let (got, _) = pull(&root, RsyncOptions::new().change_detection(detection));
+            assert_eq!(got.content(&path("f")).as_deref(), Some(name.as_bytes()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn missing_things_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), "x").unwrap();
+    let missing = folder.path().join("nowhere");
+    for detection in [ChangeDetection::Auto, ChangeDetection::SizeAndTime] {
+        let options = RsyncOptions::new().change_detection(detection);
+        let got = MemoryTree::new();
+        let outcome = try_pull(&missing, options.clone(), &PullRequest::new(), &got);
+        assert!(matches!(outcome, Err(TransportError::NotFound { .. } | TransportError::Remote { .. })), "{outcome:?}");
+        assert!(got.list().len() <= 1);
+        let options = options.rsync_program("no-such-rsync");
+        let outcome = try_pull(folder.path(), options, &PullRequest::new(), &got);
+        assert!(matches!(outcome, Err(TransportError::Unsupported { .. })), "{outcome:?}");
+    }
+    let request = PullRequest::new().paths(vec![path("f"), path("g")]);
+    let outcome = try_pull(folder.path(), RsyncOptions::new(), &request, &MemoryTree::new());
+    assert!(matches!(&outcome, Err(TransportError::NotFound { path, .. }) if path == "g"), "{outcome:?}");
+}
+
+/// As a user who may not read everything: directories that cannot be listed and files that cannot be read are problems.
+#[test]
+fn unreadable_things_are_problems() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let scripts = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(scripts.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["s/open/a", "s/closed/b", "s/c", "s/secret\n"] {
+        let file = folder.path().join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "x").unwrap();
+    }
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(folder.path().join("s/closed"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    std::fs::set_permissions(folder.path().join("s/secret\n"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    // The superuser reads everything, so the far end must be somebody else then.
+    let is_root = std::process::Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+    let program = if is_root { "exec setpriv --reuid=65534 --regid=65534 --clear-groups rsync" } else { "exec rsync" };
+    for (name, script) in [
+        ("new", format!("{program} \"$@\"")),
+        ("in-band", format!("shift; {program} --server --no-msgs2stderr \"$@\"")),
+        ("whole", format!("shift; {program} --server --no-inc-recursive \"$@\"")),
+    ] {
+        let got = MemoryTree::new();
+        let report =
+            try_pull(folder.path(), stand_in(scripts.path(), name, &script), &PullRequest::new(), &got).unwrap();
+        let mut problems: Vec<_> =
+            report.problems.listed().iter().map(|problem| (problem.path.to_string(), problem.kind)).collect();
+        problems.sort();
+        let expected =
+            [("s/closed".to_owned(), ProblemKind::Unlisted), ("s/secret\\x0a".to_owned(), ProblemKind::Unreadable)];
+        assert_eq!(problems, expected, "{name}: {:?}", report.problems);
+        assert_eq!(got.content(&path("s/c")).as_deref(), Some(&b"x"[..]));
+    }
+    std::fs::set_permissions(folder.path().join("s/closed"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn hard_links_across_directories() {
+    let folder = tempfile::tempdir().unwrap();
+    for dir in ["a", "b", "c"] {
+        std::fs::create_dir(folder.path().join(dir)).unwrap();
+    }
+    let first = folder.path().join("b/first");
+    std::fs::write(&first, "content").unwrap();
+    for other in ["a/other", "c/other", "c/again", "z"] {
+        std::fs::hard_link(&first, folder.path().join(other)).unwrap();
+    }
+    let (got, report) = pull(folder.path(), RsyncOptions::new());
+    assert_eq!(report.files, 1);
+    let followers = got
+        .list()
+        .into_iter()
+        .filter(|entry| matches!(entry.kind, EntryKind::File { hardlink_to: Some(_), .. }))
+        .count();
+    assert_eq!(followers, 4);
+    assert_eq!(differences(&scan(folder.path()).unwrap(), &got), Vec::<String>::new());
 }

@@ -60,9 +60,9 @@ impl Pull<'_> {
     }
 
     pub(super) async fn begin(&mut self, index: u32) -> Result<(), Broken> {
-        let violation = ProtocolError::Violation("content that was not asked for");
-        let asked = self.asked.remove(&index).ok_or(violation.clone())?;
-        let checksum = self.receiver.agreed().ok_or(violation)?.checksum;
+        let asked = self.asked.remove(&index).zip(self.receiver.agreed());
+        let (asked, agreed) = asked.ok_or(ProtocolError::Violation("content that was not asked for"))?;
+        let checksum = agreed.checksum;
         let sink = Some(self.sink.file(&asked.entry).await?);
         self.current = Some(FileInProgress { asked, sink, hasher: Hasher::new(checksum), basis_is_bad: false });
         Ok(())

@@ -17,6 +17,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 const MAX_WAITING: usize = 4 << 20;
 /// Directories in one session.
 const MAX_DIRS: usize = 4 << 20;
+const TWICE: &str = "it is listed twice";
 /// Names of users and groups.
 const MAX_IDS: usize = 64 << 10;
 
@@ -229,7 +230,7 @@ impl FileLists {
             let is_dir = wire.kind == WireKind::Dir;
             let accepted = self
                 .accept(&wire, &arriving, &parents)
-                .and_then(|path| if seen.insert(path.clone()) { Ok(path) } else { Err("it is listed twice") });
+                .and_then(|path| if seen.insert(path.clone()) { Ok(path) } else { Err(TWICE) });
             if is_dir {
                 self.number(accepted.as_ref().ok())?;
             }
@@ -242,7 +243,8 @@ impl FileLists {
                 }
                 Err(why) => {
                     // A second listing of a directory that leads to several wanted paths is no trouble.
-                    if !(is_dir && why == "it is listed twice") && !arriving.is_refused {
+                    let is_harmless = is_dir && why == TWICE;
+                    if !is_harmless && !arriving.is_refused {
                         let at = arriving.dir.clone().unwrap_or_default();
                         self.refusals.push(Refusal { at, name: wire.name, why });
                     }
