@@ -7,7 +7,7 @@ mod copy;
 mod error;
 mod under;
 
-pub use copy::copy;
+pub use copy::{CopyError, copy, copy_covered};
 pub use error::TreeError;
 pub use under::Under;
 
