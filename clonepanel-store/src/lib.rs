@@ -1,1 +1,12 @@
-//! store
+//! Where ClonePanel keeps things: [`HardLinkStore`] keeps snapshots as directory trees that `ls`, `cp` and `tar` understand;
+//! [`LocalTree`] and [`LocalTransport`] read and write local directories.
+//!
+//! Everything is opened relative to held directory handles, one component at a time and without following links, so that no
+//! symbolic link in a tree can lead a read or a write out of it.
+
+mod blocking;
+mod handle;
+mod snapshots;
+mod stack;
+
+pub use snapshots::{HardLinkStore, StoreOptions};

@@ -1,0 +1,27 @@
+//! [`HardLinkStore`]: snapshots as directory trees of hard links.
+
+mod adopt;
+mod basis;
+mod commit;
+mod content;
+mod draft;
+mod format;
+mod incoming;
+mod lock;
+mod measure;
+mod offer;
+mod options;
+mod place;
+mod queue;
+mod reader;
+mod remove;
+mod settle;
+mod space;
+mod staging;
+mod store;
+mod table;
+mod work;
+mod writer;
+
+pub use options::StoreOptions;
+pub use store::HardLinkStore;

@@ -1,0 +1,274 @@
+//! Makes a snapshot visible.
+
+use super::{
+    draft::Draft,
+    format::sync_dir,
+    place::MANIFEST,
+    queue::Batch,
+    remove::remove_tree,
+    settle::{Settled, settle},
+    store::Root,
+    table::{CARRIED, LOST, RowId, RowKind, STORED, Table, UNCHANGED},
+    work::Op,
+    writer::Writer,
+};
+use crate::{
+    blocking::Stop,
+    handle,
+    snapshots::staging::{Staging, TREE},
+};
+use clonepanel_core::{
+    entry::EntryKind,
+    manifest::Encoder,
+    path::RelPath,
+    problem::{Problem, ProblemKind, Problems},
+    snapshot_id::SnapshotId,
+    store::{Seal, SnapshotInfo, SnapshotState, StoreError, Tally},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Write as _,
+    sync::Arc,
+};
+
+/// Work is handed over in batches of this size.
+const BATCH: usize = 256;
+/// The manifest is written in pieces of about this length.
+const PIECE: usize = 256 << 10;
+
+/// Completes the snapshot and publishes it with one rename.
+///
+/// The order: everything in the tree; `syncfs`; the manifest under a temporary name, synced; its name; the directory synced;
+/// the rename of the whole; both parents synced. What comes after that (the content index, `latest`, tidying up) may be cut
+/// short without harm.
+pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<SnapshotInfo, StoreError> {
+    let draft = Arc::clone(&writer.draft);
+    let (now, source_clock, mut problems, suspicions) = seal.into_parts();
+    draft.flush();
+    finish_queue(&draft, stop)?;
+    let Settled { mut dropped, groups, ops } = settle(&draft, &mut problems);
+    run(&draft, ops, stop)?;
+    drop_lost(&draft, &mut dropped, &mut problems);
+    link_groups(&draft, &groups, &mut dropped, &mut problems, stop)?;
+
+    let table = Arc::new(std::mem::take(&mut draft.lock().table));
+    let order: Vec<RowId> = table.sorted().into_iter().filter(|id| !dropped.contains(id)).collect();
+    let dressed = order.iter().filter(|&&id| {
+        let path = table.path(id);
+        table.row(id).is_some_and(|row| row.kind == RowKind::Dir) && !path.is_empty() && draft.places.is_plain(path)
+    });
+    run(&draft, dressed.map(|&row| Op::Dress { table: Arc::clone(&table), row }).collect(), stop)?;
+
+    let info = SnapshotInfo {
+        id: writer.id.clone(),
+        begun: writer.begun,
+        committed: now,
+        source_clock,
+        base: draft.base.as_ref().map(|base| base.info.id.clone()),
+        tally: tally(&draft, &table, &order),
+        problems,
+        suspicions,
+    };
+    let failed = |error| StoreError::from_io("write the snapshot", error);
+    rustix::fs::syncfs(&draft.staging.tree).map_err(|error| failed(error.into()))?;
+    write_manifest(&draft.staging, &info, &table, &order, &groups).map_err(failed)?;
+    if let Some(root) = table.row(order.first().copied().unwrap_or_default()).filter(|_| is_root(&table, &order)) {
+        handle::set_mtime(&draft.staging.tree, b".", root.mtime()).map_err(failed)?;
+    }
+    if stop.is_set() {
+        return Err(failed(std::io::ErrorKind::Interrupted.into()));
+    }
+    publish(&writer.root, &draft.staging, &writer.id).map_err(failed)?;
+
+    // The snapshot exists: nothing from here on can change that.
+    let stored = order.iter().filter(|&&id| table.row(id).is_some_and(|row| row.has(STORED)));
+    drop(run(&draft, stored.map(|&row| Op::Index { table: Arc::clone(&table), row }).collect(), stop));
+    if info.state() == SnapshotState::Complete {
+        drop(writer.root.point_latest(&info.id));
+    }
+    tidy(&writer.root, &draft);
+    Ok(info)
+}
+
+fn is_root(table: &Table, order: &[RowId]) -> bool {
+    order.first().is_some_and(|&first| table.path(first).is_empty())
+}
+
+fn finish_queue(draft: &Draft, stop: &Stop) -> Result<(), StoreError> {
+    draft.queue.wait_idle();
+    if let Some(failure) = draft.queue.failure() {
+        let error = failure.error();
+        return Err(match StoreError::from_io(failure.action, error) {
+            full @ StoreError::NoSpace { .. } => full,
+            _ => draft
+                .check()
+                .err()
+                .map_or_else(|| StoreError::from_io(failure.action, failure.error()), StoreError::Tree),
+        });
+    }
+    if stop.is_set() {
+        return Err(StoreError::from_io("commit the snapshot", std::io::ErrorKind::Interrupted.into()));
+    }
+    Ok(())
+}
+
+/// Lets the workers do all of this, and waits for them.
+fn run(draft: &Draft, ops: Vec<Op>, stop: &Stop) -> Result<(), StoreError> {
+    let mut ops = ops.into_iter();
+    loop {
+        let batch: Vec<_> = ops.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            return finish_queue(draft, stop);
+        }
+        draft.queue.push(Batch { ops: batch, _room: None });
+    }
+}
+
+/// Leaves out what could not be put on its place.
+fn drop_lost(draft: &Draft, dropped: &mut HashSet<RowId>, problems: &mut Problems) {
+    let state = draft.lock();
+    for id in state.table.ids() {
+        if state.table.row(id).is_some_and(|row| row.has(LOST)) && dropped.insert(id) {
+            push_failed(problems, state.table.path(id), "its stored copy is gone");
+        }
+    }
+}
+
+fn push_failed(problems: &mut Problems, path: &[u8], why: &str) {
+    if let Ok(path) = RelPath::try_from(path) {
+        problems.push(Problem::new(path, ProblemKind::Failed, why));
+    }
+}
+
+/// Gives the further names of each group the content of the first.
+fn link_groups(
+    draft: &Draft,
+    groups: &[(RowId, RowId)],
+    dropped: &mut HashSet<RowId>,
+    problems: &mut Problems,
+    stop: &Stop,
+) -> Result<(), StoreError> {
+    let mut ops = Vec::new();
+    let mut state = draft.lock();
+    for &(row, first) in groups {
+        let content = state.table.row(first).and_then(|first| Some((first.content()?, first.mode())));
+        match content.filter(|_| !dropped.contains(&first)) {
+            Some((content, mode)) => {
+                if let Some(row) = state.table.row_mut(row) {
+                    row.set_content(&content);
+                }
+                ops.push(Op::Name { row, first, content, mode });
+            }
+            None => {
+                dropped.insert(row);
+                push_failed(problems, state.table.path(row), "the file that it is a further name of is gone");
+            }
+        }
+    }
+    drop(state);
+    run(draft, ops, stop)?;
+    drop_lost(draft, dropped, problems);
+    Ok(())
+}
+
+/// Counts what is in the snapshot, and compares it with the base: both are sorted.
+fn tally(draft: &Draft, table: &Table, order: &[RowId]) -> Tally {
+    let base = draft.base.as_ref().map(|base| &*base.table);
+    let mut tally = Tally::default();
+    let mut near = None;
+    let mut kept = 0;
+    for &id in order {
+        let Some(row) = table.row(id) else { continue };
+        if !row.is_file() {
+            *(if row.kind == RowKind::Dir { &mut tally.dirs } else { &mut tally.others }) += 1;
+            continue;
+        }
+        tally.files += 1;
+        tally.bytes += row.len;
+        if row.has(STORED) {
+            tally.new_bytes += row.len;
+        }
+        let old = base.and_then(|base| {
+            let old = base.find(table.path(id), near)?;
+            near = Some(old);
+            base.row(old)
+        });
+        let old = old.filter(|old| old.is_file());
+        kept += u64::from(old.is_some());
+        *match old {
+            _ if row.has(CARRIED) => &mut tally.carried_files,
+            Some(_) if row.has(UNCHANGED) => &mut tally.unchanged_files,
+            Some(_) => &mut tally.changed_files,
+            None => &mut tally.added_files,
+        } += 1;
+    }
+    let old_files =
+        base.map_or(0, |base| base.ids().filter(|&id| base.row(id).is_some_and(|row| row.is_file())).count());
+    tally.removed_files = (old_files as u64).saturating_sub(kept);
+    tally
+}
+
+fn write_manifest(
+    staging: &Staging,
+    info: &SnapshotInfo,
+    table: &Table,
+    order: &[RowId],
+    groups: &[(RowId, RowId)],
+) -> std::io::Result<()> {
+    const NEW: &[u8] = b"manifest.new";
+    let firsts = first_names(order, groups);
+    handle::unlink_in(&staging.dir, NEW)?;
+    let mut file = handle::create_in(&staging.dir, NEW, 0o600)?;
+    let mut text = Vec::with_capacity(PIECE + 8192);
+    let mut encoder = Encoder::new(info, &mut text);
+    for &id in order {
+        let Some(mut record) = table.record(id) else { continue };
+        if let EntryKind::File { hardlink_to, .. } = &mut record.entry.kind {
+            *hardlink_to = match firsts.get(&id) {
+                Some(&first) if first != id => RelPath::try_from(table.path(first)).ok(),
+                _ => None,
+            };
+        }
+        encoder.record(&record, &mut text).map_err(std::io::Error::other)?;
+        if text.len() >= PIECE {
+            file.write_all(&text)?;
+            text.clear();
+        }
+    }
+    encoder.finish(&mut text);
+    file.write_all(&text)?;
+    file.sync_all()?;
+    rustix::fs::renameat(&staging.dir, NEW, &staging.tree, MANIFEST)?;
+    sync_dir(&staging.tree)
+}
+
+/// For each file of a hard-link group the name that stands for the group: the first in the order of paths, whichever was
+/// listed first.
+fn first_names(order: &[RowId], groups: &[(RowId, RowId)]) -> HashMap<RowId, RowId> {
+    let leader: HashMap<RowId, RowId> = groups.iter().flat_map(|&(id, first)| [(id, first), (first, first)]).collect();
+    let mut standing: HashMap<RowId, RowId> = HashMap::new();
+    let mut names = HashMap::new();
+    for &id in order {
+        if let Some(&group) = leader.get(&id) {
+            names.insert(id, *standing.entry(group).or_insert(id));
+        }
+    }
+    names
+}
+
+fn publish(root: &Root, staging: &Staging, id: &SnapshotId) -> std::io::Result<()> {
+    let source = handle::made_dir_in(&root.dir, id.source().as_str().as_bytes())?;
+    sync_dir(&root.dir)?;
+    rustix::fs::renameat(&staging.dir, TREE, &source, id.stem())?;
+    sync_dir(&source)?;
+    sync_dir(&staging.dir)
+}
+
+/// Removes the staging folder, and what was adopted from an interrupted run.
+fn tidy(root: &Root, draft: &Draft) {
+    let adopted = draft.adopted.as_ref().map(|adopted| &*adopted.name);
+    for name in [Some(&*draft.staging.name), adopted].into_iter().flatten() {
+        // What stays is removed by the next run.
+        drop(remove_tree(&root.staging, name, root.options.threads(), &Stop::default()));
+    }
+}

@@ -1,0 +1,191 @@
+//! [`ContentIndex`]: one more name for every stored content, by its hash, so that the same content is stored once.
+
+use crate::{blocking::Stop, handle};
+use clonepanel_core::digest::FileDigest;
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::AtFlags,
+    io::Errno,
+};
+use std::{
+    collections::HashSet,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+/// Shorter contents are not shared: a name and its inode cost as much.
+pub(crate) const SHORTEST: u64 = 100;
+
+/// Permission bits of a stored file: the source's, without setuid, setgid and sticky, and always readable for the owner, as
+/// the store itself must read it.
+pub(crate) const fn stored_mode(mode: u32) -> u32 {
+    mode & 0o777 | 0o400
+}
+
+/// A directory of hard links, `<first two digits>/<hash>-<permission bits>`. A missing name costs a copy, a superfluous one a
+/// directory entry: nothing in it needs to be in step with anything.
+#[derive(Debug)]
+pub(crate) struct ContentIndex {
+    dir: Arc<OwnedFd>,
+    link_cap: Option<u64>,
+    spare_names: AtomicU32,
+}
+
+/// What came of an attempt to give stored content another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linked {
+    /// There is no such content, or it lies on another file system.
+    Absent,
+    Done,
+    /// It has as many names as it can have.
+    Full,
+    /// What is there is not what its name says.
+    Wrong,
+}
+
+impl ContentIndex {
+    pub(crate) const fn new(dir: Arc<OwnedFd>, link_cap: Option<u64>) -> Self {
+        Self { dir, link_cap, spare_names: AtomicU32::new(0) }
+    }
+
+    /// Gives the content another name, `to` in `dir`.
+    pub(crate) fn take(&self, content: &FileDigest, mode: u32, dir: impl AsFd, to: &[u8]) -> io::Result<Linked> {
+        if content.len < SHORTEST {
+            return Ok(Linked::Absent);
+        }
+        let linked = link(&self.dir, name(content, mode).as_bytes(), &dir, to, self.link_cap)?;
+        if linked == Linked::Done {
+            // Its bytes are trusted as those of every stored file are; a look at its length is nearly free.
+            let stat = handle::stat_in(&dir, to)?;
+            if stat.is_none_or(|stat| handle::len(&stat) != content.len) {
+                handle::unlink_in(&dir, to)?;
+                return Ok(Linked::Wrong);
+            }
+        }
+        Ok(linked)
+    }
+
+    /// Adds a stored file; if the content is known already, `succeeds` says that this file takes its place.
+    pub(crate) fn add(
+        &self,
+        content: &FileDigest,
+        mode: u32,
+        dir: impl AsFd,
+        file: &[u8],
+        succeeds: Succeeds,
+    ) -> io::Result<()> {
+        if content.len < SHORTEST {
+            return Ok(());
+        }
+        let name = name(content, mode);
+        let link = |to: &str| rustix::fs::linkat(&dir, file, &self.dir, to, AtFlags::empty());
+        let result = match link(&name) {
+            Err(Errno::NOENT) => {
+                handle::make_dir(&self.dir, name.get(..2).unwrap_or_default().as_bytes())?;
+                link(&name)
+            }
+            other => other,
+        };
+        match result {
+            Err(Errno::EXIST) if succeeds == Succeeds::Known => {
+                let spare = format!("new-{}-{}", std::process::id(), self.spare_names.fetch_add(1, Ordering::Relaxed));
+                handle::unlink_in(&self.dir, spare.as_bytes())?;
+                link(&spare)?;
+                Ok(rustix::fs::renameat(&self.dir, &spare, &self.dir, &name)?)
+            }
+            Ok(()) | Err(Errno::EXIST | Errno::MLINK) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes the names of contents that no snapshot has any more, and tells how many bytes that freed.
+    pub(crate) fn sweep(&self, threads: usize, stop: &Stop) -> io::Result<u64> {
+        let names = handle::names_in(handle::listed_dir_in(&self.dir, b".")?)?;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut freed = 0;
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if stop.is_set() {
+                    break;
+                }
+                if name.is_dir(&self.dir)? {
+                    freed += sweep_dir(&handle::listed_dir_in(&self.dir, &name.name)?)?;
+                }
+            }
+            Ok::<u64, io::Error>(freed)
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            others.into_iter().try_fold(own?, |sum, thread| match thread.join() {
+                Ok(freed) => Ok(sum + freed?),
+                Err(_) => Err(io::Error::other("a worker died")),
+            })
+        })
+    }
+
+    /// The inodes that have a name here.
+    pub(crate) fn inodes(&self) -> io::Result<HashSet<u64>> {
+        let mut inodes = HashSet::new();
+        for name in handle::names_in(handle::listed_dir_in(&self.dir, b".")?)? {
+            if name.is_dir(&self.dir)? {
+                let names = handle::names_in(handle::listed_dir_in(&self.dir, &name.name)?)?;
+                inodes.extend(names.iter().map(|name| name.inode));
+            }
+        }
+        Ok(inodes)
+    }
+}
+
+/// Whether a stored file takes the place of one with the same content in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Succeeds {
+    Known,
+    Nothing,
+}
+
+fn name(content: &FileDigest, mode: u32) -> String {
+    let hash = content.hash.to_string();
+    format!("{}/{hash}-{:o}", hash.get(..2).unwrap_or_default(), stored_mode(mode))
+}
+
+fn sweep_dir(dir: &OwnedFd) -> io::Result<u64> {
+    let mut freed = 0;
+    for name in handle::names_in(dir)? {
+        // Between the look and the unlinking a run may take the content: it then has a name of its own and keeps its data.
+        if let Some(stat) = handle::stat_in(dir, &name.name)?
+            && stat.st_nlink == 1
+        {
+            handle::unlink_in(dir, &name.name)?;
+            freed += handle::len(&stat);
+        }
+    }
+    Ok(freed)
+}
+
+/// Gives a file another name. An old name in the way is replaced.
+pub(crate) fn link(from: impl AsFd, name: &[u8], dir: impl AsFd, to: &[u8], cap: Option<u64>) -> io::Result<Linked> {
+    if let Some(cap) = cap
+        && let Some(stat) = handle::stat_in(&from, name)?
+        && stat.st_nlink >= cap
+    {
+        return Ok(Linked::Full);
+    }
+    let link = || rustix::fs::linkat(&from, name, &dir, to, AtFlags::empty());
+    let result = match link() {
+        Err(Errno::EXIST) => {
+            handle::unlink_in(&dir, to)?;
+            link()
+        }
+        other => other,
+    };
+    match result {
+        Ok(()) => Ok(Linked::Done),
+        Err(Errno::MLINK) => Ok(Linked::Full),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV) => Ok(Linked::Absent),
+        Err(error) => Err(error.into()),
+    }
+}

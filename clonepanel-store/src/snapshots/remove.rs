@@ -1,0 +1,227 @@
+//! [`remove_tree`]: removes a directory with all that is in it, fast and without following anything.
+
+use crate::{blocking::Stop, handle};
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::AtFlags,
+    io::Errno,
+};
+use std::{
+    io,
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+/// A directory that lies deeper is moved up to the top before it is emptied, so that depth costs no handles.
+const MAX_DEPTH: usize = 64;
+
+/// Empties and removes `name` in `parent` on several threads. Names go in the order of their inodes, which is the order in
+/// which a disk has them. What is gone already is no error; after `stop` is set the rest is left for another time.
+pub(crate) fn remove_tree(parent: &OwnedFd, name: &[u8], threads: usize, stop: &Stop) -> io::Result<()> {
+    let top = match handle::listed_dir_in(parent, name) {
+        Ok(top) => {
+            Node { parent: None, name: name.into(), depth: 0, dir: OnceLock::from(top), open: AtomicUsize::new(1) }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Not a directory: there is nothing in it.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return handle::unlink_in(parent, name),
+        Err(error) => return Err(error),
+    };
+    let top = Arc::new(top);
+    let removal = Removal {
+        outside: parent,
+        top: Arc::clone(&top),
+        stop,
+        moved: AtomicU32::new(0),
+        todo: Mutex::new(Todo { nodes: vec![top], busy: 0, failed: None }),
+        more: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| removal.work());
+        }
+        removal.work();
+    });
+    let todo = removal.todo.into_inner().unwrap_or_else(PoisonError::into_inner);
+    todo.failed.map_or(Ok(()), Err)
+}
+
+struct Removal<'a> {
+    outside: &'a OwnedFd,
+    top: Arc<Node>,
+    stop: &'a Stop,
+    moved: AtomicU32,
+    todo: Mutex<Todo>,
+    more: Condvar,
+}
+
+struct Todo {
+    /// The last one is taken first: depth before breadth, which bounds how many directories are open.
+    nodes: Vec<Arc<Node>>,
+    busy: usize,
+    failed: Option<io::Error>,
+}
+
+/// A directory on its way out.
+struct Node {
+    parent: Option<Arc<Node>>,
+    name: Box<[u8]>,
+    depth: usize,
+    dir: OnceLock<OwnedFd>,
+    /// Directories in it that are still there, and one for itself until it was listed.
+    open: AtomicUsize,
+}
+
+impl Removal<'_> {
+    fn work(&self) {
+        while let Some(node) = self.next() {
+            let result = if self.stop.is_set() { Ok(()) } else { self.empty(&node) };
+            self.finish_one(result);
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Node>> {
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(node) = todo.nodes.pop() {
+                todo.busy += 1;
+                return Some(node);
+            }
+            if todo.busy == 0 {
+                return None;
+            }
+            todo = self.more.wait(todo).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn finish_one(&self, result: io::Result<()>) {
+        let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+        todo.busy -= 1;
+        if let Err(error) = result {
+            todo.failed.get_or_insert(error);
+        }
+        if todo.busy == 0 {
+            self.more.notify_all();
+        }
+    }
+
+    fn empty(&self, node: &Arc<Node>) -> io::Result<()> {
+        let Some(dir) = self.open(node)? else { return self.close(node) };
+        let mut names = handle::names_in(dir)?;
+        names.sort_unstable_by_key(|name| name.inode);
+        let mut inner = Vec::new();
+        for name in names {
+            if name.is_dir(dir)? {
+                inner.push(self.inner(node, dir, name.name)?);
+            } else {
+                handle::unlink_in(dir, &name.name)?;
+            }
+        }
+        if !inner.is_empty() {
+            let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
+            todo.nodes.append(&mut inner);
+            drop(todo);
+            self.more.notify_all();
+        }
+        self.close(node)
+    }
+
+    fn open<'n>(&self, node: &'n Node) -> io::Result<Option<&'n OwnedFd>> {
+        if node.dir.get().is_none() {
+            let parent = node.parent.as_ref().and_then(|parent| parent.dir.get()).unwrap_or(self.outside);
+            match handle::listed_dir_in(parent, &node.name) {
+                Ok(dir) => drop(node.dir.set(dir)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(node.dir.get())
+    }
+
+    fn inner(&self, node: &Arc<Node>, dir: &OwnedFd, name: Box<[u8]>) -> io::Result<Arc<Node>> {
+        let (parent, name, depth) = match self.top.dir.get() {
+            Some(top) if node.depth >= MAX_DEPTH => (&self.top, self.move_up(dir, &name, top)?, 1),
+            _ => (node, name, node.depth + 1),
+        };
+        parent.open.fetch_add(1, Ordering::AcqRel);
+        let parent = Some(Arc::clone(parent));
+        Ok(Arc::new(Node { parent, name, depth, dir: OnceLock::new(), open: AtomicUsize::new(1) }))
+    }
+
+    fn move_up(&self, dir: &OwnedFd, name: &[u8], top: &OwnedFd) -> io::Result<Box<[u8]>> {
+        loop {
+            let moved = format!("deep-{}", self.moved.fetch_add(1, Ordering::Relaxed)).into_bytes();
+            match rustix::fs::renameat(dir, name, top, &moved) {
+                Ok(()) => return Ok(moved.into()),
+                // Left by an earlier removal.
+                Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// One reason less to keep the directory; removes it, and what it was the last one in, when none is left.
+    fn close(&self, node: &Arc<Node>) -> io::Result<()> {
+        let mut node = node;
+        while node.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let parent = node.parent.as_ref().and_then(|parent| parent.dir.get()).unwrap_or(self.outside);
+            match rustix::fs::unlinkat(parent.as_fd(), &*node.name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match &node.parent {
+                Some(parent) => node = parent,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn remove(path: &Path, threads: usize) -> io::Result<()> {
+        let parent = handle::open_root(path.parent().unwrap()).unwrap();
+        remove_tree(&parent, path.file_name().unwrap().as_encoded_bytes(), threads, &Stop::default())
+    }
+
+    #[test]
+    fn everything_goes_and_nothing_is_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let outside = temp.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("kept"), "x").unwrap();
+        for threads in [1, 2, 5] {
+            let top = temp.path().join("top");
+            for wide in 0..20 {
+                let dir = top.join(format!("a{wide}/b/c"));
+                std::fs::create_dir_all(&dir).unwrap();
+                std::fs::write(dir.join("file"), "x").unwrap();
+                std::os::unix::fs::symlink(&outside, dir.join("link")).unwrap();
+            }
+            remove(&top, threads).unwrap();
+            assert!(!top.exists());
+            assert!(outside.join("kept").exists());
+        }
+        remove(&temp.path().join("absent"), 2).unwrap();
+    }
+
+    #[test]
+    fn depth_beyond_every_limit_goes_too() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = handle::open_root(temp.path()).unwrap();
+        let mut at = handle::made_dir_in(&root, b"top").unwrap();
+        for _ in 0..3000 {
+            drop(handle::create_in(&at, b"file", 0o600).unwrap());
+            at = handle::made_dir_in(&at, b"d").unwrap();
+        }
+        drop(at);
+        remove_tree(&root, b"top", 2, &Stop::default()).unwrap();
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,449 @@
+//! [`HardLinkStore`] and the folders it is made of.
+
+use super::{
+    adopt::{Adopted, leftovers},
+    content::ContentIndex,
+    draft::{Base, Draft, Parts},
+    format::{Format, sync_dir},
+    lock::{self, SourceLock},
+    options::StoreOptions,
+    place::Places,
+    reader::{self, Reader},
+    remove::remove_tree,
+    space::Space,
+    staging::{Staging, random_name},
+    table::RowKind,
+    work::Workers,
+    writer::Writer,
+};
+use crate::{
+    blocking::{self, Stop},
+    handle,
+};
+use async_trait::async_trait;
+use clonepanel_core::{
+    snapshot_id::{SnapshotId, SourceName},
+    store::{NewSnapshot, SnapshotInfo, SnapshotReader, SnapshotStore, SnapshotWriter, StoreError},
+};
+use rustix::{fd::OwnedFd, io::Errno};
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+/// Where the store keeps things of its own, below its root.
+const OWN: &[u8] = b".clonepanel";
+/// In a source's folder: a link to the newest complete snapshot, for people.
+const LATEST: &[u8] = b"latest";
+/// What an interrupted run of a source left behind is kept so long for the next run of that source.
+const KEEP_LEFTOVERS: Duration = Duration::from_hours(24 * 7);
+
+/// Snapshots as plain directory trees in which unchanged files are hard links to one stored copy.
+///
+/// Every tree can be read with `ls`, `cp` and `tar`; the manifest beside it has what a plain tree cannot hold (owners, setuid
+/// bits, exact times, special files). Stored files are never changed: do not edit them in place either, as all snapshots
+/// share them. `docs/disk-format.md` describes the layout.
+///
+/// Several processes may use one store at once: one writer a source, any number of readers.
+#[derive(Debug, Clone)]
+pub struct HardLinkStore {
+    root: Arc<Root>,
+}
+
+/// The open folders of a store.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) dir: OwnedFd,
+    pub(crate) staging: OwnedFd,
+    pub(crate) options: StoreOptions,
+    pub(crate) places: Places,
+    own: Arc<OwnedFd>,
+    trash: OwnedFd,
+    locks: OwnedFd,
+    content: Arc<ContentIndex>,
+}
+
+impl HardLinkStore {
+    /// Opens the store at `root`, creating it if the directory is missing or empty.
+    ///
+    /// Waits for the disk: a few system calls, some dozens for a new store.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] when the directory is not empty and no store, when its file system is not fit for one (no
+    /// hard links, upper and lower case the same), or when the store's version is not understood; the ways in which a file
+    /// system fails.
+    pub fn init(root: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::with_options(root, StoreOptions::default())
+    }
+
+    /// Opens the store at `root`, which must exist.
+    ///
+    /// # Errors
+    /// As [`Self::init`]; [`StoreError::Unusable`] also when there is no store.
+    pub fn open(root: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with_options(root, StoreOptions::default())
+    }
+
+    /// As [`Self::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with_options(root: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
+        let none = || StoreError::Unusable { why: "there is no store in this directory".to_owned() };
+        let dir = match handle::open_root(root.as_ref()) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
+            Err(error) => return Err(StoreError::from_io("open the store", error)),
+        };
+        let own = match handle::listed_dir_in(&dir, OWN) {
+            Ok(own) => own,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
+            Err(error) => return Err(StoreError::from_io("open the store", error)),
+        };
+        let format = Format::read(&own)?.ok_or_else(none)?;
+        Self::assemble(dir, own, format, options)
+    }
+
+    /// As [`Self::init`], with options.
+    ///
+    /// # Errors
+    /// As [`Self::init`].
+    pub fn with_options(root: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::from_io("create the store", error);
+        match rustix::fs::mkdir(root.as_ref(), rustix::fs::Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        let dir = handle::open_root(root.as_ref()).map_err(failed)?;
+        let own = match handle::listed_dir_in(&dir, OWN) {
+            Ok(own) => own,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !handle::names_in(&dir).map_err(failed)?.is_empty() {
+                    let why = "the directory is not empty and holds no store; choose an empty or a new one".to_owned();
+                    return Err(StoreError::Unusable { why });
+                }
+                handle::make_dir(&dir, OWN).map_err(failed)?;
+                handle::listed_dir_in(&dir, OWN).map_err(failed)?
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let format = match Format::read(&own)? {
+            Some(format) => format,
+            None => Format::init(&own)?,
+        };
+        Self::assemble(dir, own, format, options)
+    }
+
+    fn assemble(dir: OwnedFd, own: OwnedFd, format: Format, options: StoreOptions) -> Result<Self, StoreError> {
+        let failed = |error| StoreError::from_io("open the store", error);
+        let folder = |name: &[u8]| {
+            handle::make_dir(&own, name)?;
+            handle::listed_dir_in(&own, name)
+        };
+        let content = Arc::new(folder(b"content").map_err(failed)?);
+        let root = Root {
+            staging: folder(b"staging").map_err(failed)?,
+            trash: folder(b"trash").map_err(failed)?,
+            locks: folder(b"locks").map_err(failed)?,
+            content: Arc::new(ContentIndex::new(content, options.max_links())),
+            places: Places { longest_name: format.longest_name },
+            own: Arc::new(own),
+            dir,
+            options,
+        };
+        root.space().fill_reserve();
+        Ok(Self { root: Arc::new(root) })
+    }
+
+    /// How many bytes deleting a snapshot would free: those of files that no other snapshot has.
+    ///
+    /// # Errors
+    /// As [`SnapshotStore::delete`].
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn freed_by_deleting(&self, id: &SnapshotId) -> Result<u64, StoreError> {
+        let (root, id) = (Arc::clone(&self.root), id.clone());
+        self.run("measure the snapshot", move || super::measure::freed(&root.snapshot_dir(&id)?, &root.content)).await
+    }
+
+    /// Removes what deleted snapshots and runs that never came back have left, and tells how many bytes that freed. The store
+    /// does this by itself when it deletes; it is never needed.
+    ///
+    /// # Errors
+    /// The ways in which a file system fails.
+    ///
+    /// # Cancel safety
+    /// When dropped, what was not yet removed is removed another time.
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        let root = Arc::clone(&self.root);
+        let failed = |error| StoreError::from_io("remove what was deleted", error);
+        blocking::run_to_end(move |stop| root.sweep(stop).map_err(failed), failed).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        blocking::run(work, |error| StoreError::from_io(action, error)).await
+    }
+}
+
+#[async_trait]
+impl SnapshotStore for HardLinkStore {
+    async fn begin(&self, new: NewSnapshot) -> Result<Box<dyn SnapshotWriter>, StoreError> {
+        let root = Arc::clone(&self.root);
+        let lost = |error| StoreError::from_io("begin the snapshot", error);
+        let writer = blocking::run_to_end(move |stop| root.begin(&new, stop), lost).await?;
+        Ok(Box::new(writer))
+    }
+
+    async fn open(&self, id: &SnapshotId) -> Result<Arc<dyn SnapshotReader>, StoreError> {
+        let (root, id) = (Arc::clone(&self.root), id.clone());
+        let reader = self.run("open the snapshot", move || Reader::open(&root, &id)).await?;
+        Ok(Arc::new(reader))
+    }
+
+    async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError> {
+        let (root, source) = (Arc::clone(&self.root), source.clone());
+        self.run("list the snapshots", move || {
+            let mut infos = Vec::new();
+            for id in root.ids(&source)? {
+                match root.snapshot_dir(&id).and_then(|dir| reader::read_info(&dir, &id)) {
+                    Ok(info) => infos.push(info),
+                    // It was deleted meanwhile.
+                    Err(StoreError::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(infos)
+        })
+        .await
+    }
+
+    async fn sources(&self) -> Result<Vec<SourceName>, StoreError> {
+        let root = Arc::clone(&self.root);
+        self.run("list the sources", move || {
+            let mut sources = Vec::new();
+            let failed = |error| StoreError::from_io("list the sources", error);
+            for name in handle::names_in(handle::listed_dir_in(&root.dir, b".").map_err(failed)?).map_err(failed)? {
+                let source = str::from_utf8(&name.name).ok().and_then(|name| SourceName::new(name).ok());
+                if let Some(source) = source
+                    && !root.ids(&source)?.is_empty()
+                {
+                    sources.push(source);
+                }
+            }
+            sources.sort();
+            Ok(sources)
+        })
+        .await
+    }
+
+    async fn delete(&self, id: &SnapshotId) -> Result<(), StoreError> {
+        let (root, id) = (Arc::clone(&self.root), id.clone());
+        let lost = |error| StoreError::from_io("delete the snapshot", error);
+        blocking::run_to_end(move |stop| root.delete(&id, stop), lost).await
+    }
+}
+
+impl Root {
+    fn space(&self) -> Space {
+        Space::new(Arc::clone(&self.own), &self.options)
+    }
+
+    /// All snapshots of a source, oldest first, without looking into them.
+    fn ids(&self, source: &SourceName) -> Result<Vec<SnapshotId>, StoreError> {
+        let failed = |error| StoreError::from_io("list the snapshots", error);
+        let dir = match handle::listed_dir_in(&self.dir, source.as_str().as_bytes()) {
+            Ok(dir) => dir,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut ids: Vec<_> = handle::names_in(dir)
+            .map_err(failed)?
+            .iter()
+            .filter_map(|name| SnapshotId::parse_stem(source.clone(), str::from_utf8(&name.name).ok()?).ok())
+            .collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    /// The directory of a snapshot.
+    pub(crate) fn snapshot_dir(&self, id: &SnapshotId) -> Result<OwnedFd, StoreError> {
+        let dir = handle::dir_in(&self.dir, id.source().as_str().as_bytes())
+            .and_then(|source| handle::listed_dir_in(source, id.stem().as_bytes()));
+        dir.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => StoreError::NotFound { id: id.clone() },
+            _ => StoreError::from_io("open the snapshot", error),
+        })
+    }
+
+    fn begin(self: &Arc<Self>, new: &NewSnapshot, stop: &Stop) -> Result<Writer, StoreError> {
+        let failed = |error| StoreError::from_io("begin the snapshot", error);
+        let source = new.source();
+        let lock = SourceLock::take(&self.locks, source)?;
+        self.check_file_system(source)?;
+        self.empty_trash(stop).map_err(failed)?;
+        let ids = self.ids(source)?;
+        let id = SnapshotId::next(source.clone(), new.now(), ids.last());
+        let base = self.newest_sound(&ids)?;
+        self.check_space(base.as_ref())?;
+        let adopted = self.adopt(source, new, stop).map_err(failed)?;
+        let staging = Staging::create(&self.staging, source, new.now()).map_err(failed)?;
+        let draft = Arc::new(Draft::new(Parts {
+            base,
+            adopted,
+            staging,
+            content: Arc::clone(&self.content),
+            space: self.space(),
+            places: self.places,
+            link_cap: self.options.max_links(),
+            audit: new.audited(),
+        }));
+        let workers = Workers::start(&draft, self.options.threads()).map_err(failed)?;
+        Ok(Writer { _workers: workers, draft, root: Arc::clone(self), id, begun: new.now(), _lock: lock })
+    }
+
+    /// Hard links and renames work within one file system only.
+    fn check_file_system(&self, source: &SourceName) -> Result<(), StoreError> {
+        let failed = |error| StoreError::from_io("begin the snapshot", error);
+        let of = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_dev).map_err(|error| failed(error.into()));
+        let dir = handle::made_dir_in(&self.dir, source.as_str().as_bytes()).map_err(failed)?;
+        if of(&dir)? == of(&self.own)? {
+            return Ok(());
+        }
+        Err(StoreError::Unusable { why: format!("the folder of {source} lies on another file system than the store") })
+    }
+
+    /// A new snapshot takes at least an inode for each directory.
+    fn check_space(&self, base: Option<&Base>) -> Result<(), StoreError> {
+        let count = |table: &super::table::Table| {
+            table.ids().filter(|&id| table.row(id).is_some_and(|row| row.kind == RowKind::Dir)).count()
+        };
+        let dirs = base.map_or(0, |base| count(&base.table)) as u64;
+        match self.space().shortage(0, dirs).map_err(|error| StoreError::from_io("look at the free space", error))? {
+            None => Ok(()),
+            Some(what) => Err(StoreError::NoSpace { what }),
+        }
+    }
+
+    /// The newest snapshot whose manifest is whole: a damaged one is no base for anything.
+    fn newest_sound(&self, ids: &[SnapshotId]) -> Result<Option<Base>, StoreError> {
+        for id in ids.iter().rev() {
+            let dir = match self.snapshot_dir(id) {
+                Ok(dir) => dir,
+                Err(StoreError::NotFound { .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            // Being removed at this moment, if that fails.
+            if lock::use_dir(&dir).is_err() {
+                continue;
+            }
+            match reader::read_manifest(&dir, id) {
+                Ok((info, table)) => return Ok(Some(Base { info, table: Arc::new(table), dir: Arc::new(dir) })),
+                Err(StoreError::Damaged { .. } | StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes over what interrupted runs of this source left, and removes the rest of it. We hold the source's lock.
+    fn adopt(&self, source: &SourceName, new: &NewSnapshot, stop: &Stop) -> io::Result<Option<Adopted>> {
+        let all = leftovers(&self.staging)?;
+        let best = all.iter().filter(|left| left.source.as_ref() == Some(source) && left.journal > 0);
+        let best = best.max_by_key(|left| left.journal);
+        let adopted = match best {
+            Some(best) => Adopted::read(&self.staging, &best.name, best.begun)?,
+            None => None,
+        };
+        let kept = adopted.as_ref().map(|adopted| &*adopted.name);
+        for left in &all {
+            let is_old = new.now().since(left.begun) > KEEP_LEFTOVERS;
+            let is_dead = match &left.source {
+                Some(other) if other == source => kept != Some(&*left.name),
+                Some(other) => is_old && SourceLock::try_take(&self.locks, other)?.is_some(),
+                // Either just being made by somebody else, or left by one who died at that moment.
+                None => self.was_left_alone(&left.name),
+            };
+            if is_dead {
+                remove_tree(&self.staging, &left.name, self.options.threads(), stop)?;
+            }
+        }
+        Ok(adopted)
+    }
+
+    fn was_left_alone(&self, name: &[u8]) -> bool {
+        let now = clonepanel_core::time::Timestamp::from(std::time::SystemTime::now());
+        let changed = handle::stat_in(&self.staging, name).ok().flatten().map(|stat| handle::ctime(&stat));
+        changed.is_some_and(|changed| now.since(changed) > Duration::from_hours(1))
+    }
+
+    fn delete(&self, id: &SnapshotId, stop: &Stop) -> Result<(), StoreError> {
+        let failed = |error| StoreError::from_io("delete the snapshot", error);
+        drop(self.snapshot_dir(id)?);
+        let source = handle::listed_dir_in(&self.dir, id.source().as_str().as_bytes()).map_err(failed)?;
+        match self.discard(&source, id) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+                self.space().spend_reserve().map_err(failed)?;
+                self.discard(&source, id).map_err(failed)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::NotFound { id: id.clone() });
+            }
+            other => other.map_err(failed)?,
+        }
+        // It is gone from the list; what follows only frees its space, and can be made up for at any time.
+        self.renew_latest(id, &source);
+        self.sweep(stop).map_err(failed)?;
+        self.space().fill_reserve();
+        Ok(())
+    }
+
+    fn discard(&self, source: &OwnedFd, id: &SnapshotId) -> io::Result<()> {
+        rustix::fs::renameat(source, id.stem(), &self.trash, random_name())?;
+        sync_dir(source)?;
+        sync_dir(&self.trash)
+    }
+
+    fn sweep(&self, stop: &Stop) -> io::Result<u64> {
+        self.empty_trash(stop)?;
+        self.content.sweep(self.options.threads(), stop)
+    }
+
+    fn empty_trash(&self, stop: &Stop) -> io::Result<()> {
+        for name in handle::names_in(handle::listed_dir_in(&self.trash, b".")?)? {
+            let Ok(dir) = handle::listed_dir_in(&self.trash, &name.name) else { continue };
+            // A run may be building on it, or somebody else be removing it.
+            if lock::take_dir(&dir)? {
+                remove_tree(&self.trash, &name.name, self.options.threads(), stop)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Points `latest` of a source to a snapshot: a convenience for people, never read by the store.
+    pub(crate) fn point_latest(&self, id: &SnapshotId) -> io::Result<()> {
+        let source = handle::dir_in(&self.dir, id.source().as_str().as_bytes())?;
+        const NEW: &[u8] = b".latest.new";
+        handle::unlink_in(&source, NEW)?;
+        rustix::fs::symlinkat(id.stem(), &source, NEW)?;
+        Ok(rustix::fs::renameat(&source, NEW, &source, LATEST)?)
+    }
+
+    /// After `deleted` went: `latest` must not lead to nothing.
+    fn renew_latest(&self, deleted: &SnapshotId, source: &OwnedFd) {
+        let target = rustix::fs::readlinkat(source, LATEST, Vec::new());
+        if target.is_ok_and(|target| target.to_bytes() == deleted.stem().as_bytes()) {
+            let complete = self.ids(deleted.source()).ok().and_then(|ids| {
+                ids.into_iter().rev().find(|id| {
+                    let info = self.snapshot_dir(id).and_then(|dir| reader::read_info(&dir, id));
+                    info.is_ok_and(|info| info.state() == clonepanel_core::store::SnapshotState::Complete)
+                })
+            });
+            drop(match complete {
+                Some(id) => self.point_latest(&id),
+                None => handle::unlink_in(source, LATEST),
+            });
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! [`Writer`]: writes one snapshot.
+
+use super::{
+    commit,
+    draft::Draft,
+    incoming::Incoming,
+    lock::SourceLock,
+    offer::{Decision, Hashed},
+    store::Root,
+    work::Workers,
+};
+use crate::blocking;
+use async_trait::async_trait;
+use clonepanel_core::{
+    entry::Entry,
+    snapshot_id::SnapshotId,
+    store::{Seal, SnapshotInfo, SnapshotWriter, StoreError, Tally},
+    time::Timestamp,
+    tree::{FileSink, TreeError, TreeSink, Want},
+};
+use std::sync::Arc;
+
+/// Writes one snapshot: decides about each entry at once, and leaves the disk to its workers.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    // Dropped in this order: the workers end before anybody else gets the lock.
+    pub(crate) _workers: Workers,
+    pub(crate) draft: Arc<Draft>,
+    pub(crate) root: Arc<Root>,
+    pub(crate) id: SnapshotId,
+    pub(crate) begun: Timestamp,
+    pub(crate) _lock: SourceLock,
+}
+
+#[async_trait]
+impl TreeSink for Writer {
+    async fn offer(&self, entry: &Entry) -> Result<Want, TreeError> {
+        self.draft.check()?;
+        self.draft.make_way().await?;
+        let mut decision = self.draft.decide(entry, Hashed::NotYet)?;
+        if let Decision::Hash(adopted) = decision {
+            let sound = blocking::run(move || adopted.is_sound(), |error| error)
+                .await
+                .map_err(|error| TreeError::from_io("read what was received of", &entry.path, error))?;
+            decision = self.draft.decide(entry, if sound { Hashed::Good } else { Hashed::Bad })?;
+        }
+        match decision {
+            Decision::Wanted(basis) => Ok(Want::Data { basis }),
+            Decision::Done | Decision::Hash(_) => Ok(Want::Nothing),
+        }
+    }
+
+    async fn file(&self, entry: &Entry) -> Result<Box<dyn FileSink>, TreeError> {
+        self.draft.check()?;
+        Ok(Box::new(Incoming::new(&self.draft, entry)?))
+    }
+}
+
+#[async_trait]
+impl SnapshotWriter for Writer {
+    fn id(&self) -> &SnapshotId {
+        &self.id
+    }
+
+    fn base(&self) -> Option<&SnapshotInfo> {
+        self.draft.base.as_ref().map(|base| &base.info)
+    }
+
+    fn tally(&self) -> Tally {
+        self.draft.lock().tally
+    }
+
+    async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {
+        blocking::run_to_end(
+            move |stop| commit::commit(*self, seal, stop),
+            |error| StoreError::from_io("commit the snapshot", error),
+        )
+        .await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<(), StoreError> {
+        blocking::run_to_end(
+            move |_| {
+                // What was received is complete and written down before the workers end.
+                self.draft.flush();
+                self.draft.queue.wait_idle();
+                drop(self);
+                Ok(())
+            },
+            |error| StoreError::from_io("give up the snapshot", error),
+        )
+        .await
+    }
+}
