@@ -1,7 +1,15 @@
 //! The contracts, run against the back ends in memory.
 
 use async_trait::async_trait;
-use clonepanel_core::{memory::MemoryStore, store::SnapshotStore, store_contract, testkit::store::StoreFixture};
+use clonepanel_core::{
+    memory::{MemoryStore, MemoryTransport, MemoryTree},
+    path::RelPath,
+    store::SnapshotStore,
+    store_contract,
+    testkit::{store::StoreFixture, transport::TransportFixture},
+    transport::Transport,
+    transport_contract,
+};
 use std::sync::Arc;
 
 struct Store(MemoryStore);
@@ -14,3 +22,30 @@ impl StoreFixture for Store {
 }
 
 store_contract!(store, Store(MemoryStore::new()));
+
+struct FarEnd(MemoryTree);
+
+#[async_trait]
+impl TransportFixture for FarEnd {
+    async fn place(&self, tree: &MemoryTree) {
+        self.0.assign(tree);
+    }
+
+    async fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(MemoryTransport::new(self.0.clone()))
+    }
+
+    async fn far(&self) -> MemoryTree {
+        self.0.fork()
+    }
+
+    async fn remove(&self, path: &RelPath) {
+        self.0.remove(path);
+    }
+
+    async fn forbid_reading(&self, path: &RelPath) -> bool {
+        self.0.forbid_reading(path).is_ok()
+    }
+}
+
+transport_contract!(transport, FarEnd(MemoryTree::new()));

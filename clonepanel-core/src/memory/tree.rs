@@ -67,6 +67,16 @@ impl MemoryTree {
         Self { nodes: Arc::clone(&self.nodes), pass: Arc::default() }
     }
 
+    /// Takes over everything of another tree, in place of what is here.
+    pub fn assign(&self, other: &Self) {
+        let other = lock(&other.nodes).clone();
+        let mut nodes = lock(&self.nodes);
+        nodes.map.clear();
+        for (path, node) in other.map {
+            nodes.insert(path, node.meta, node.shape);
+        }
+    }
+
     /// Puts an entry at its path, in place of what is there. The length of a regular file is that of `content`; a further
     /// name of a hard-linked file takes everything from its first one.
     ///

@@ -46,7 +46,7 @@ pub async fn run_for<F: Future>(polls: usize, future: F) -> Option<F::Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::{Gate, Yields, block_on, gate::Call};
+    use crate::testkit::{Call, Gate, Yields, block_on, path};
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     #[test]
@@ -57,7 +57,7 @@ mod tests {
             || async {
                 reached.store(0, Relaxed);
                 for step in 1..=3 {
-                    Yields.pass(Call::Offer).await.unwrap();
+                    Yields.pass(Call::Offer, &path("")).await.unwrap();
                     reached.store(step, Relaxed);
                 }
                 "done"

@@ -6,7 +6,7 @@ use crate::{
     path::RelPath,
     tree::{Listed, TreeError, TreeSource},
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How two trees differ in types, modes, times, lengths, contents, link groups and link targets: one line per difference.
@@ -38,16 +38,20 @@ pub fn differences(left: &MemoryTree, right: &MemoryTree) -> Vec<String> {
     lines
 }
 
-/// How two trees differ in owners and groups, by number and by name.
+/// How two trees differ in owners and groups: by number, and by name where both know one.
 #[must_use]
 pub fn owner_differences(left: &MemoryTree, right: &MemoryTree) -> Vec<String> {
     compare(left, right, |left, right| {
-        let owner = |entry: &Entry| {
-            let meta = &entry.meta;
-            format!("{} {:?} {} {:?}", meta.uid, meta.user, meta.gid, meta.group)
-        };
-        let (left, right) = (owner(left), owner(right));
-        if left == right { Vec::new() } else { vec![format!("owner {left} is not {right}")] }
+        let (left, right) = (&left.meta, &right.meta);
+        let named = |left: &Option<Bytes>, right: &Option<Bytes>| left.is_none() || right.is_none() || left == right;
+        if (left.uid, left.gid) != (right.uid, right.gid) {
+            vec![format!("owner {}:{} is not {}:{}", left.uid, left.gid, right.uid, right.gid)]
+        } else if !named(&left.user, &right.user) || !named(&left.group, &right.group) {
+            let names = (&left.user, &left.group, &right.user, &right.group);
+            vec![format!("owner {:?}:{:?} is not {:?}:{:?}", names.0, names.1, names.2, names.3)]
+        } else {
+            Vec::new()
+        }
     })
 }
 

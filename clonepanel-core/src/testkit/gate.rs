@@ -19,11 +19,11 @@ use std::sync::{
 /// What stands before every call of a [`Gated`] back end.
 #[async_trait]
 pub trait Gate: Send + Sync {
-    /// Lets the call through, now or later, or fails it.
+    /// Lets the call through, now or later, or fails it. `path` is the root for what concerns a whole store or tree.
     ///
     /// # Errors
     /// The fault that the call is to answer.
-    async fn pass(&self, call: Call) -> Result<(), Fault>;
+    async fn pass(&self, call: Call, path: &RelPath) -> Result<(), Fault>;
 }
 
 /// A call of a store, a tree or one of the things they give out.
@@ -59,6 +59,10 @@ pub enum Fault {
     Denied,
     /// The disk is full.
     NoSpace,
+    /// It is gone.
+    NotFound,
+    /// The entry breaks a rule.
+    Refused,
 }
 
 impl Fault {
@@ -70,12 +74,14 @@ impl Fault {
             }
             Self::Denied => TreeError::Denied { path },
             Self::NoSpace => TreeError::NoSpace { path },
+            Self::NotFound => TreeError::NotFound { path },
+            Self::Refused => TreeError::Refused { path, why: "injected fault" },
         }
     }
 
     fn on_store(self) -> StoreError {
         match self {
-            Self::Backend | Self::Denied => {
+            Self::Backend | Self::Denied | Self::NotFound | Self::Refused => {
                 StoreError::Backend { action: "use the store", retry: Retry::Never, source: "injected fault".into() }
             }
             Self::NoSpace => StoreError::NoSpace { what: "disk space" },
@@ -114,7 +120,7 @@ impl Faulty {
 
 #[async_trait]
 impl Gate for Faulty {
-    async fn pass(&self, _: Call) -> Result<(), Fault> {
+    async fn pass(&self, _: Call, _: &RelPath) -> Result<(), Fault> {
         let call = self.calls.fetch_add(1, SeqCst);
         if (self.first..=self.last).contains(&call) { Err(self.fault) } else { Ok(()) }
     }
@@ -126,7 +132,7 @@ pub struct Yields;
 
 #[async_trait]
 impl Gate for Yields {
-    async fn pass(&self, _: Call) -> Result<(), Fault> {
+    async fn pass(&self, _: Call, _: &RelPath) -> Result<(), Fault> {
         let mut waited = false;
         std::future::poll_fn(|context| {
             if std::mem::replace(&mut waited, true) {
@@ -142,8 +148,8 @@ impl Gate for Yields {
 
 #[async_trait]
 impl<G: Gate + ?Sized> Gate for Arc<G> {
-    async fn pass(&self, call: Call) -> Result<(), Fault> {
-        (**self).pass(call).await
+    async fn pass(&self, call: Call, path: &RelPath) -> Result<(), Fault> {
+        (**self).pass(call, path).await
     }
 }
 
@@ -181,7 +187,7 @@ impl<T> Gated<T> {
     }
 
     async fn store(&self, call: Call) -> Result<(), StoreError> {
-        self.gate.pass(call).await.map_err(Fault::on_store)
+        self.gate.pass(call, &RelPath::root()).await.map_err(Fault::on_store)
     }
 }
 
@@ -262,7 +268,7 @@ struct Opened<T> {
 }
 
 async fn pass(gate: &dyn Gate, call: Call, path: &RelPath) -> Result<(), TreeError> {
-    gate.pass(call).await.map_err(|fault| fault.on_tree(path))
+    gate.pass(call, path).await.map_err(|fault| fault.on_tree(path))
 }
 
 #[async_trait]

@@ -145,6 +145,7 @@ pub async fn s10_everything_round_trips(fixture: &dyn StoreFixture) {
         let back = back.unwrap_or_default();
         let differences = [differences(&tree, &back), owner_differences(&tree, &back)].concat();
         hold!("S10", differences.is_empty(), "the snapshot differs: {differences:?}");
+        hold!("S10", meta(&back, "one") == named, "owners' names are {:?}", meta(&back, "one"));
 
         let mut last: Option<RelPath> = None;
         let mut records = reader.records().await.expect("read a manifest");

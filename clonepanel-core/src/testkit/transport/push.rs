@@ -1,0 +1,93 @@
+//! T9, T10: what a push writes and deletes.
+
+use super::{
+    super::store::hold,
+    fixture::{Lack, TransportFixture, fit, leave_out, suitable, tree_of},
+};
+use crate::{
+    filter::{Filter, Rule},
+    memory::MemoryTree,
+    testkit::{
+        differences,
+        generator::{Shape, edit},
+        path,
+    },
+    transport::{Deletion, PushRequest, TransferReport, TransportError},
+};
+
+/// T9: after a push, the far end holds every entry of the source, exactly.
+pub async fn t9_a_push_is_exact(fixture: &dyn TransportFixture) {
+    if reads_only(fixture, "T9").await {
+        return;
+    }
+    let mut request = PushRequest::new();
+    fixture.place(&MemoryTree::new()).await;
+    for seed in 0..4 {
+        let tree = suitable(fixture, "T9", seed);
+        if seed > 0 {
+            // Over an older state of the same tree, in which anything may be of another kind.
+            let older = edit(&tree, &Shape::new().longest(70_000), seed);
+            fit(fixture, "T9", &older);
+            fixture.place(&older).await;
+            request = PushRequest::new().deletion(Deletion::UpTo(u64::MAX));
+        }
+        let report = fixture.transport().await.push(&request, &tree, &()).await;
+        hold!("T9", report.is_ok(), "a push fails: {report:?}");
+        let problems = report.unwrap_or_default().problems;
+        hold!("T9", problems.is_empty(), "there are problems: {problems:?}");
+        let differences = differences(&tree, &fixture.far().await);
+        hold!("T9", differences.is_empty(), "the far end differs: {differences:?}");
+    }
+}
+
+/// T10: nothing is deleted at the far end unless the request says so, and never more than it allows.
+pub async fn t10_nothing_is_deleted_unasked(fixture: &dyn TransportFixture) {
+    if reads_only(fixture, "T10").await {
+        return;
+    }
+    let source = tree_of(&[("shared/file", b"in both"), ("only here", b"to be pushed")]);
+    let far = tree_of(&[
+        ("shared/file", b"an older version"),
+        ("shared/extra", b"only there"),
+        ("extra/one", b"only there"),
+        ("extra/two", b"only there"),
+        ("kept/by.filter", b"only there, and excluded"),
+    ]);
+    far.set_meta(&path("shared/file"), &crate::entry::EntryMeta { mode: 0o644, ..Default::default() }).expect("a file");
+    let filter = Filter::new(vec![Rule::parse("by.filter").expect("a valid rule")]);
+    let request = PushRequest::new().filter(filter);
+    let extras = ["shared/extra", "extra/one", "extra/two", "extra", "kept/by.filter", "kept"].map(path);
+    // Of the six, the filter keeps the last two.
+    for (deletion, deleted, left) in
+        [(Deletion::Keep, 0, 6), (Deletion::UpTo(3), 0, 6), (Deletion::UpTo(4), 4, 2), (Deletion::UpTo(0), 0, 6)]
+    {
+        fixture.place(&far).await;
+        let report = fixture.transport().await.push(&request.clone().deletion(deletion), &source, &()).await;
+        hold!("T10", report.is_ok(), "a push with {deletion:?} fails: {report:?}");
+        let TransferReport { deleted: counted, problems, .. } = report.unwrap_or_default();
+        let now = fixture.far().await;
+        let still = extras.iter().filter(|path| now.entry(path).is_some()).count();
+        hold!("T10", still == left, "with {deletion:?}, {still} of the entries only there are left, not {left}");
+        hold!("T10", counted == deleted, "with {deletion:?}, {counted} entries are said to be deleted, not {deleted}");
+        let refused = matches!(deletion, Deletion::UpTo(limit) if limit < 4);
+        hold!("T10", refused != problems.is_empty(), "with {deletion:?}, the problems are {problems:?}");
+        for (name, content) in [("shared/file", "in both"), ("only here", "to be pushed")] {
+            let arrived = now.content(&path(name));
+            hold!("T10", arrived.as_deref() == Some(content.as_bytes()), "with {deletion:?}, {name} is {arrived:?}");
+        }
+    }
+}
+
+/// Whether there is no push, which must then say so.
+async fn reads_only(fixture: &dyn TransportFixture, rule: &str) -> bool {
+    if !fixture.lacks().contains(&Lack::Push) {
+        return false;
+    }
+    leave_out(rule, "this transport only reads; its push must say so");
+    let pushed = fixture.transport().await.push(&PushRequest::new(), &MemoryTree::new(), &()).await;
+    assert!(
+        matches!(pushed, Err(TransportError::Unsupported { .. })),
+        "{rule}: a push that is not there says {pushed:?}"
+    );
+    true
+}
