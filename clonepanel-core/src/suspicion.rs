@@ -1,5 +1,9 @@
 //! Suspicion: a run without errors that still looks like an accident.
 
+mod rules;
+
+pub use rules::{SuspicionRules, judge};
+
 use std::fmt;
 
 /// Why a snapshot should not be trusted.
@@ -86,12 +90,18 @@ impl fmt::Display for Suspicion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const GO_ON: &str = "if this was meant, accept it with the next backup";
         match self {
-            Self::BytesCollapsed { before, now } => write!(f, "the content shrank from {before} to {now} bytes; {GO_ON}"),
+            Self::BytesCollapsed { before, now } => {
+                write!(f, "the content shrank from {before} to {now} bytes; {GO_ON}")
+            }
             Self::ContentsChanged { changed, of } => {
                 write!(f, "{changed} of {of} files have another content at once; look for a break-in; {GO_ON}")
             }
-            Self::CountCollapsed { before, now } => write!(f, "the number of files fell from {before} to {now}; {GO_ON}"),
-            Self::Emptied => write!(f, "the source is empty and was not; look whether the account or its path moved; {GO_ON}"),
+            Self::CountCollapsed { before, now } => {
+                write!(f, "the number of files fell from {before} to {now}; {GO_ON}")
+            }
+            Self::Emptied => {
+                write!(f, "the source is empty and was not; look whether the account or its path moved; {GO_ON}")
+            }
             Self::MassDeleted { removed, of } => write!(f, "{removed} of {of} files were deleted at once; {GO_ON}"),
             Self::NothingLinked { unchanged, of } => write!(
                 f,
