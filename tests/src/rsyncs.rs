@@ -10,6 +10,8 @@ pub struct StockRsync {
     pub program: PathBuf,
     /// Its version, as it tells: `3.5.0`.
     pub version: String,
+    /// The newest protocol that it speaks.
+    pub protocol: u32,
 }
 
 /// The installed rsync, then those that `CLONEPANEL_RSYNCS` names (absolute paths with colons between): older ones, fetched
@@ -27,7 +29,8 @@ pub fn stock_rsyncs() -> Vec<StockRsync> {
         let text = output.unwrap_or_else(|error| panic!("{} does not run: {error}", program.display())).stdout;
         let text = String::from_utf8_lossy(&text).into_owned();
         let version = text.split_whitespace().nth(2).unwrap_or("unknown").trim_start_matches('v').to_owned();
-        StockRsync { program, version }
+        let protocol = text.lines().next().and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        StockRsync { program, version, protocol: protocol.expect("the version tells the protocol") }
     })
     .collect()
 }
