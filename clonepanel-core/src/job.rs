@@ -1,1 +1,16 @@
-//! job.
+//! The jobs: what is done with back ends, from the start to the end.
+//!
+//! A job owns all that it does: nothing goes on after its future is dropped, and each can be run again at any time. What has
+//! consequences can be shown before: [`RestoreJob::plan`], [`PruneJob::plan`].
+
+mod backup;
+mod part;
+mod prune;
+mod restore;
+mod restored;
+mod verify;
+
+pub use backup::{BackupError, BackupJob, BackupOutcome, PartOutcome};
+pub use prune::{PruneError, PruneJob, PruneOutcome};
+pub use restore::{RestoreError, RestoreJob, RestoreOutcome, RestorePlan};
+pub use verify::{VerifyError, VerifyJob, VerifyOutcome};

@@ -7,10 +7,12 @@
 //! From the top: [`Entry`](entry::Entry) is what trees are made of, [`tree`] is where stores and transports meet, and
 //! [`job::BackupJob`] is the whole of a backup.
 
+pub mod diff;
 pub mod digest;
 pub mod entry;
 pub mod escape;
 pub mod filter;
+pub mod history;
 pub mod job;
 pub mod manifest;
 pub mod memory;
