@@ -6,7 +6,9 @@
 
 mod blocking;
 mod handle;
+mod local;
 mod snapshots;
 mod stack;
 
+pub use local::{LocalTransport, LocalTree, Owners, SpecialBits};
 pub use snapshots::{HardLinkStore, StoreOptions};

@@ -25,3 +25,6 @@ mod writer;
 
 pub use options::StoreOptions;
 pub use store::HardLinkStore;
+
+pub(crate) use basis::StoredFile;
+pub(crate) use staging::random_name;

@@ -330,7 +330,6 @@ pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clonepanel_core::testkit::generator;
 
     #[test]
     fn a_row_is_small() {
