@@ -211,5 +211,5 @@ pub(crate) fn walk(root: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
     for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
         at = Some(dir_in(at.as_ref().unwrap_or(root), name)?);
     }
-    at.map_or_else(|| Ok(root.try_clone()?), Ok)
+    at.map_or_else(|| root.try_clone(), Ok)
 }

@@ -58,7 +58,7 @@ impl DirStack {
         self.path.truncate(start);
         let mut deeper: Option<OwnedFd> = None;
         for name in path.get(start..).unwrap_or_default().split(|&b| b == b'/').filter(|name| !name.is_empty()) {
-            let at = deeper.as_ref().or(self.held.last().map(|(_, dir)| dir)).unwrap_or(&self.root);
+            let at = deeper.as_ref().or_else(|| self.held.last().map(|(_, dir)| dir)).unwrap_or(&self.root);
             let dir = match self.missing {
                 Missing::Fail => handle::dir_in(at, name)?,
                 Missing::Make => handle::made_dir_in(at, name)?,

@@ -1,4 +1,6 @@
 //! The contracts of the store and of the local transport, rule by rule.
+#![allow(clippy::expect_used)]
+
 
 use async_trait::async_trait;
 use clonepanel_core::{

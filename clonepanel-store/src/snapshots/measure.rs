@@ -30,7 +30,7 @@ fn walk(dir: &OwnedFd, files: &mut HashMap<u64, (u64, u64, u64)>) -> io::Result<
                 let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
                 todo.push([&path, separator, &name.name].concat());
             } else if let Some(stat) = handle::stat_in(&listed, &name.name)? {
-                let file = files.entry(stat.st_ino).or_insert((0, stat.st_nlink, handle::len(&stat)));
+                let file = files.entry(stat.st_ino).or_insert_with(|| (0, stat.st_nlink, handle::len(&stat)));
                 file.0 += 1;
             }
         }

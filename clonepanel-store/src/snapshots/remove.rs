@@ -66,7 +66,7 @@ struct Todo {
 
 /// A directory on its way out.
 struct Node {
-    parent: Option<Arc<Node>>,
+    parent: Option<Arc<Self>>,
     name: Box<[u8]>,
     depth: usize,
     dir: OnceLock<OwnedFd>,

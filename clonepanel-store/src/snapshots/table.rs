@@ -16,7 +16,7 @@ pub(crate) type RowId = u32;
 /// Records in about 64 bytes each besides their paths; the paths of a snapshot that has the same ones are shared.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    base: Option<Arc<Table>>,
+    base: Option<Arc<Self>>,
     /// For each row that does not share its path: length (2 bytes) and path, then for a symbolic link its text and for a
     /// further name of a hard-link group the first one, in the same form.
     text: Vec<u8>,

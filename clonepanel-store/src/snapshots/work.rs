@@ -152,10 +152,10 @@ impl<'a> Worker<'a> {
     fn work(&mut self, op: Op) {
         match op {
             Op::Adopt { row, path, content, mode } => {
-                self.try_on("adopt", path.as_bytes(), |worker| worker.adopt(row, &path, &content, mode))
+                self.try_on("adopt", path.as_bytes(), |worker| worker.adopt(row, &path, &content, mode));
             }
             Op::Copy { row, base, mode } => {
-                self.on_base("copy", base, |worker, path| worker.copy(row, base, path, mode))
+                self.on_base("copy", base, |worker, path| worker.copy(row, base, path, mode));
             }
             Op::Dir { path } => self.try_on("make the directory", path.as_bytes(), |worker| {
                 worker.draft.space.use_up(0, 1)?;
