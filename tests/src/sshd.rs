@@ -230,7 +230,8 @@ fn config(dir: &Path, port: u16) -> String {
 }
 
 fn make_key(path: &Path) {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(path).status();
+    let made =
+        Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"]).arg(path).status();
     assert!(made.expect("ssh-keygen is missing: tests/run installs it").success(), "ssh-keygen failed");
 }
 
@@ -241,7 +242,8 @@ fn write_known_hosts(path: &Path, key: &Path) {
 
 fn spawn(dir: &TempDir) -> Child {
     // sshd starts itself anew for each connection and so wants its absolute path.
-    let program = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| Path::new(path).exists());
+    let program =
+        ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"].into_iter().find(|path| Path::new(path).exists());
     let log = fs::File::create(dir.path().join("log")).expect("log");
     Command::new(program.expect("sshd is missing: tests/run installs it"))
         .args(["-D", "-e", "-f"])

@@ -40,7 +40,11 @@ impl Tool {
     #[must_use]
     pub fn with_store(store: &Path) -> Self {
         let program = std::env::var_os("CLONEPANEL_BIN").map_or_else(beside_the_tests, PathBuf::from);
-        assert!(program.exists(), "{} is not built: cargo build --bin clonepanel (tests/run does it)", program.display());
+        assert!(
+            program.exists(),
+            "{} is not built: cargo build --bin clonepanel (tests/run does it)",
+            program.display()
+        );
         Self { program, store: store.to_owned() }
     }
 

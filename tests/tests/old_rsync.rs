@@ -120,7 +120,9 @@ fn every_version_sends_a_tree_exactly_and_then_only_what_changed() {
 fn every_version_sends_deltas_with_every_algorithm() {
     let (sshd, scripts, folder) = (Sshd::start(), open_folder(), tempfile::tempdir().unwrap());
     let (root, name) = (folder.path().to_owned(), folder.path().join("dump.sql"));
-    let old: Vec<u8> = (0_u32..60_000).flat_map(|row| format!("({row},'{}'),\n", row.wrapping_mul(2_654_435_761)).into_bytes()).collect();
+    let old: Vec<u8> = (0_u32..60_000)
+        .flat_map(|row| format!("({row},'{}'),\n", row.wrapping_mul(2_654_435_761)).into_bytes())
+        .collect();
     let mut new = old.clone();
     new.splice(700_000..700_000, *b"(1,'inserted'),\n");
     new.extend_from_slice(b"(2,'appended');\n");

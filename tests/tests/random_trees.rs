@@ -63,11 +63,8 @@ impl<'a> Account<'a> {
 
     fn live(&mut self) {
         // Only root makes devices, and reads what its owner may not.
-        let shape = if is_root() {
-            Shape::new().devices(Devices::With).unreadable(Unreadable::With)
-        } else {
-            Shape::new()
-        };
+        let shape =
+            if is_root() { Shape::new().devices(Devices::With).unreadable(Unreadable::With) } else { Shape::new() };
         let mut tree = shape.tree(self.seed);
         for round in 0..SNAPSHOTS {
             materialise(&tree, &self.account()).unwrap();
@@ -93,8 +90,11 @@ impl<'a> Account<'a> {
             .identity_file(&login.identity_file)
             .known_hosts_file(&login.known_hosts_file);
         let transport = Arc::new(RsyncTransport::new(ssh, self.account().to_str().unwrap()));
-        let job = BackupJob::new(Arc::clone(&self.store) as Arc<dyn SnapshotStore>, source())
-            .part(files(), transport, PullRequest::new());
+        let job = BackupJob::new(Arc::clone(&self.store) as Arc<dyn SnapshotStore>, source()).part(
+            files(),
+            transport,
+            PullRequest::new(),
+        );
         let outcome = block_on(job.run(&SystemClock, &()));
         let info = outcome.unwrap_or_else(|error| panic!("seed {}, round {round}: {error:?}", self.seed)).info;
         assert!(info.problems.is_empty(), "seed {}, round {round}: {:?}", self.seed, info.problems);
@@ -124,7 +124,7 @@ impl<'a> Account<'a> {
             sink.finish().await.unwrap();
             let outcome = VerifyJob::new(Arc::clone(&self.store) as Arc<dyn SnapshotStore>, taken.id.clone());
             let outcome = outcome.run(&()).await.unwrap();
-            assert!(outcome.damaged.is_empty(), "{:?}", outcome.damaged);
+            assert!(outcome.problems.is_empty(), "{:?}", outcome.problems);
         });
         let different = differences(&taken.tree, &scan(&to).unwrap());
         assert_eq!(different, [""; 0], "seed {}: {}", self.seed, taken.id);
