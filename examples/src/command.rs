@@ -1,0 +1,13 @@
+//! The commands, one a file.
+
+pub(crate) mod backup;
+pub(crate) mod cat;
+pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod history;
+pub(crate) mod init;
+pub(crate) mod ls;
+pub(crate) mod prune;
+pub(crate) mod restore;
+pub(crate) mod snapshots;
+pub(crate) mod verify;

@@ -1,0 +1,205 @@
+//! `clonepanel backup`: snapshots of sites, several servers at a time.
+
+mod location;
+mod run;
+
+use crate::{
+    config::{Rate, Ssh},
+    context::Context,
+    failure::{Exit, Failure, Outcome},
+};
+use clap::Args;
+use clonepanel_core::{
+    filter::{Filter, Rule},
+    snapshot_id::SourceName,
+    store::SnapshotStore,
+    transport::PullRequest,
+};
+use clonepanel_store::{HardLinkStore, LocalTransport};
+use location::Location;
+use run::{Plan, Runner};
+use std::{ffi::OsString, path::Path, sync::Arc};
+
+/// Make snapshots: of the sites of the configuration, or of one place without a configuration
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  clonepanel backup                                   every site of the configuration
+  clonepanel backup example.org example.net
+  clonepanel backup --store /srv/backup ./public_html
+  clonepanel backup --store /srv/backup alice@alpha.example.net:public_html
+  clonepanel backup --store /srv/backup alice@alpha.example.net: --source example.org \\
+      --port 2222 --identity keys/alpha --exclude 'cache/'
+
+Run it again whenever you like: only changes travel, and only changed files take space. Host keys
+are always checked. A path at the far end is relative to the login's home; empty means all of it.")]
+pub(crate) struct Backup {
+    /// Sites of the configuration; with --store: user@host:path, or a folder of this machine
+    #[arg(value_name = "SITE|PLACE")]
+    places: Vec<OsString>,
+    #[command(flatten)]
+    place: PlaceOptions,
+}
+
+/// How a place that no configuration knows is reached.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Without a configuration")]
+struct PlaceOptions {
+    /// What the snapshots are filed under [default: made from the place]
+    #[arg(long, value_name = "NAME", value_parser = |name: &str| SourceName::new(name))]
+    source: Option<SourceName>,
+    /// The port of ssh
+    #[arg(long)]
+    port: Option<u16>,
+    /// The private key to log in with
+    #[arg(long, value_name = "FILE")]
+    identity: Option<std::path::PathBuf>,
+    /// Where the host key is found
+    #[arg(long, value_name = "FILE")]
+    known_hosts: Option<std::path::PathBuf>,
+    /// A further setting of ssh, as in ssh_config: Ciphers=aes128-gcm@openssh.com
+    #[arg(long, value_name = "KEY=VALUE")]
+    ssh_option: Vec<String>,
+    /// Leave out what matches, by rsync's pattern rules
+    #[arg(long, value_name = "PATTERN", value_parser = |text: &str| Rule::parse(text))]
+    exclude: Vec<Rule>,
+    /// At most so many bytes in a second: 4MiB/s
+    #[arg(long, value_name = "RATE")]
+    bandwidth: Option<Rate>,
+}
+
+impl Backup {
+    pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
+        match context.given_store() {
+            Some(root) => self.run_place(context, root).await,
+            None => self.run_sites(context).await,
+        }
+    }
+
+    async fn run_sites(&self, context: &Context) -> Result<Outcome, Failure> {
+        if let Some(option) = self.place.first_given() {
+            return Err(Failure::usage(format!("{option} is for places without a configuration"))
+                .hint("add --store DIR, or write it into the configuration"));
+        }
+        let config = context.config()?;
+        let names = self.places.iter().map(|name| site_name(name)).collect::<Result<Vec<_>, _>>()?;
+        let sites = config.select(&names)?;
+        if sites.is_empty() {
+            return Err(Failure::usage(format!("{} has no sites", config.path.display()))
+                .hint("add [site.\"example.org\"]; `clonepanel init` in another folder shows how"));
+        }
+        let mut runner = Runner::new(open_store(&config.store)?, Arc::clone(&context.output));
+        for site in sites {
+            let account = &site.primary;
+            let Some(server) = config.servers.get(&account.server) else { continue };
+            if !account.databases.is_empty() {
+                let names: Vec<_> = account.databases.iter().map(|database| database.name.as_str()).collect();
+                context.output.warn(format_args!(
+                    "{}: this version does not dump databases; the snapshot will be without {}",
+                    site.name,
+                    names.join(", ")
+                ));
+            }
+            let request = PullRequest::new().paths(account.paths.clone()).filter(account.filter.clone());
+            let transport =
+                crate::connect::account(server, account, Vec::new()).map_err(|failure| failure.within(&site.name))?;
+            runner.add(Plan {
+                site: site.name.clone(),
+                server: server.name.clone(),
+                at_a_time: server.transfers,
+                transport: Arc::new(transport),
+                request,
+            });
+        }
+        runner.run().await
+    }
+
+    async fn run_place(&self, context: &Context, root: &Path) -> Result<Outcome, Failure> {
+        let [place] = self.places.as_slice() else {
+            return Err(Failure::usage("with --store there must be exactly one place to back up")
+                .hint("clonepanel backup --store DIR user@host:path, or a folder of this machine"));
+        };
+        let location = Location::parse(place)?;
+        let source = match &self.place.source {
+            Some(source) => source.clone(),
+            None => location.source_name()?,
+        };
+        let request = PullRequest::new().filter(Filter::new(self.place.exclude.clone()));
+        let plan = match location {
+            Location::Local(path) => {
+                if let Some(option) = self.place.first_ssh_option() {
+                    return Err(Failure::usage(format!("{option} is for ssh; {} is a folder here", path.display()))
+                        .hint("a place on another machine is written user@host:path"));
+                }
+                refuse_inside(&path, root)?;
+                let transport = Arc::new(LocalTransport::new(path));
+                Plan { site: source, server: String::new(), at_a_time: 1, transport, request }
+            }
+            Location::Remote { user, host, path } => {
+                let ssh = Ssh {
+                    host: host.clone(),
+                    port: self.place.port,
+                    identity_file: self.place.identity.clone(),
+                    known_hosts_file: self.place.known_hosts.clone(),
+                    options: self.place.ssh_option.clone(),
+                };
+                let transport = crate::connect::remote(&ssh, user.as_deref(), path, self.place.bandwidth);
+                Plan { site: source, server: host, at_a_time: 1, transport: Arc::new(transport), request }
+            }
+        };
+        let mut runner = Runner::new(open_store(root)?, Arc::clone(&context.output));
+        runner.add(plan);
+        let mut outcome = runner.run().await?;
+        if outcome.exit == Exit::Done {
+            outcome.result.insert("store".to_owned(), root.to_string_lossy().into());
+        }
+        Ok(outcome)
+    }
+}
+
+impl PlaceOptions {
+    fn first_given(&self) -> Option<&'static str> {
+        let others = [(self.source.is_some(), "--source"), (!self.exclude.is_empty(), "--exclude")];
+        self.first_ssh_option().or_else(|| others.into_iter().find(|(given, _)| *given).map(|(_, name)| name))
+    }
+
+    fn first_ssh_option(&self) -> Option<&'static str> {
+        let given = [
+            (self.port.is_some(), "--port"),
+            (self.identity.is_some(), "--identity"),
+            (self.known_hosts.is_some(), "--known-hosts"),
+            (!self.ssh_option.is_empty(), "--ssh-option"),
+            (self.bandwidth.is_some(), "--bandwidth"),
+        ];
+        given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+    }
+}
+
+fn open_store(root: &Path) -> Result<Arc<dyn SnapshotStore>, Failure> {
+    let store = HardLinkStore::init(root).map_err(|error| Failure::from(error).within(root.display()))?;
+    Ok(Arc::new(store))
+}
+
+fn site_name(argument: &OsString) -> Result<String, Failure> {
+    let text = argument.to_string_lossy();
+    if text.contains(['/', ':', '@']) {
+        let shown = clonepanel_core::escape::Escaped(argument.as_encoded_bytes()).to_string();
+        return Err(Failure::usage(format!("{shown} is a place, not a site of the configuration"))
+            .hint("say where its snapshots go: clonepanel backup --store DIR PLACE"));
+    }
+    Ok(text.into_owned())
+}
+
+/// A store inside the folder that is backed up would take itself in, again and again.
+fn refuse_inside(folder: &Path, store: &Path) -> Result<(), Failure> {
+    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
+    let nearest = store
+        .ancestors()
+        .find_map(|part| if part.as_os_str().is_empty() { Path::new(".") } else { part }.canonicalize().ok());
+    match nearest {
+        Some(real) if real.starts_with(&folder) => {
+            Err(Failure::guard(format!("the store {} lies in the folder that is to be backed up", store.display()))
+                .hint("put the store somewhere else"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,234 @@
+//! [`Runner`]: the jobs of one backup, as many at a time as each server bears.
+
+use crate::{
+    failure::{Exit, Failure, Outcome},
+    output::{Output, json, progress::Progress, show},
+};
+use clonepanel_core::{
+    job::BackupJob,
+    problem::ProblemKind,
+    snapshot_id::SourceName,
+    store::{SnapshotInfo, SnapshotState, SnapshotStore},
+    time::SystemClock,
+    transport::{PullRequest, TransferReport, Transport},
+};
+use serde_json::{Value, json};
+use std::{collections::HashMap, sync::Arc};
+use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
+
+/// How many problems a person is shown; a program gets them all.
+const SHOWN_PROBLEMS: usize = 20;
+/// The share of files that a run compares by content: each is looked at every so many days.
+const AUDIT_DAYS: u32 = 30;
+
+/// One snapshot to be made.
+pub(super) struct Plan {
+    pub(super) site: SourceName,
+    pub(super) server: String,
+    /// How many jobs the server bears at a time.
+    pub(super) at_a_time: u32,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) request: PullRequest,
+}
+
+/// Makes the snapshots.
+pub(super) struct Runner {
+    store: Arc<dyn SnapshotStore>,
+    output: Arc<Output>,
+    plans: Vec<Plan>,
+}
+
+/// What travelled, over all parts of a snapshot.
+#[derive(Default)]
+struct Traffic {
+    literal_bytes: u64,
+    matched_bytes: u64,
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+struct Made {
+    site: SourceName,
+    seconds: f64,
+    result: Result<(SnapshotInfo, Traffic), Failure>,
+}
+
+impl Runner {
+    pub(super) fn new(store: Arc<dyn SnapshotStore>, output: Arc<Output>) -> Self {
+        Self { store, output, plans: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, plan: Plan) {
+        self.plans.push(plan);
+    }
+
+    /// Runs all of it. The set owns the jobs: dropping this future ends them.
+    pub(super) async fn run(self) -> Result<Outcome, Failure> {
+        let Self { store, output, plans } = self;
+        let alone = plans.len() == 1;
+        let mut turns: HashMap<String, Arc<Semaphore>> = HashMap::new();
+        let mut jobs = JoinSet::new();
+        for plan in plans {
+            let turn = turns
+                .entry(plan.server.clone())
+                .or_insert_with(|| Arc::new(Semaphore::new(usize::try_from(plan.at_a_time).unwrap_or(1))));
+            jobs.spawn(one(plan, Arc::clone(&store), Arc::clone(&output), Arc::clone(turn)));
+        }
+        let mut total = Total::default();
+        while let Some(joined) = jobs.join_next().await {
+            let made = joined.map_err(|error| Failure::failed(format!("a job broke: {error}")))?;
+            match made.result {
+                Ok((info, traffic)) => {
+                    tell_snapshot(&output, &info, &traffic, made.seconds);
+                    total.add(&info, &traffic);
+                }
+                // The only job's failure is the command's own.
+                Err(failure) if alone => return Err(failure),
+                Err(failure) => {
+                    output.failure(&failure);
+                    output.event(&json!({
+                        "event": "failure",
+                        "site": made.site.as_str(),
+                        "error": failure.message,
+                        "hint": failure.hint,
+                    }));
+                    total.failed += 1;
+                }
+            }
+        }
+        Ok(Outcome::new(total.exit(), total.result()))
+    }
+}
+
+impl Traffic {
+    fn of(report: &TransferReport) -> Self {
+        let TransferReport { literal_bytes, matched_bytes, received_bytes, sent_bytes, .. } = *report;
+        Self { literal_bytes, matched_bytes, received_bytes, sent_bytes }
+    }
+}
+
+impl std::iter::Sum for Traffic {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            literal_bytes: sum.literal_bytes + part.literal_bytes,
+            matched_bytes: sum.matched_bytes + part.matched_bytes,
+            received_bytes: sum.received_bytes + part.received_bytes,
+            sent_bytes: sum.sent_bytes + part.sent_bytes,
+        })
+    }
+}
+
+async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, turn: Arc<Semaphore>) -> Made {
+    let site = plan.site.clone();
+    let progress = Progress::new(&output, site.as_str(), "new");
+    progress.phase("waiting for its turn");
+    let Ok(_permit) = turn.acquire().await else {
+        return Made { site, seconds: 0.0, result: Err(Failure::failed("the run was given up")) };
+    };
+    progress.phase("");
+    let start = Instant::now();
+    let job =
+        BackupJob::new(store, plan.site).part(crate::selector::files(), plan.transport, plan.request).audit(AUDIT_DAYS);
+    let result = match job.run(&SystemClock, &progress).await {
+        Ok(outcome) => {
+            let traffic = outcome.parts.iter().map(|part| Traffic::of(&part.report)).sum();
+            Ok((outcome.info, traffic))
+        }
+        Err(error) => Err(Failure::because(&error)),
+    };
+    Made { site, seconds: start.elapsed().as_secs_f64(), result }
+}
+
+fn tell_snapshot(output: &Output, info: &SnapshotInfo, traffic: &Traffic, seconds: f64) {
+    let site = info.id.source();
+    let tally = &info.tally;
+    output.line(format_args!(
+        "{} {} in {seconds:.1} s: {} ({} added, {} changed, {} removed), {}, {} new, {} received",
+        info.id,
+        show::state(info.state()),
+        show::counted(tally.files, "file"),
+        show::count(tally.added_files),
+        show::count(tally.changed_files),
+        show::count(tally.removed_files),
+        show::bytes(tally.bytes),
+        show::bytes(tally.new_bytes),
+        show::bytes(traffic.received_bytes),
+    ));
+    for suspicion in &info.suspicions {
+        output.warn(format_args!("{}: suspect: {suspicion}", info.id));
+    }
+    for (at, problem) in info.problems.listed().iter().enumerate() {
+        output.event(&json::problem(site.as_str(), problem));
+        if at < SHOWN_PROBLEMS && !output.is_json() {
+            let path = crate::selector::shown(&problem.path);
+            let detail = if problem.detail().is_empty() { String::new() } else { format!(": {}", problem.detail()) };
+            output.warn(format_args!("{site}: {path}: {}{detail}", problem.kind.word()));
+        }
+    }
+    if info.problems.total() > SHOWN_PROBLEMS as u64 && !output.is_json() {
+        output.warn(format_args!(
+            "{site}: and {} more; `clonepanel snapshots {site}@{} --problems` lists them",
+            show::count(info.problems.total() - SHOWN_PROBLEMS as u64),
+            info.id.stem()
+        ));
+    }
+    let mut event = json::snapshot(info);
+    if let Value::Object(fields) = &mut event {
+        fields.insert("seconds".to_owned(), seconds.into());
+        fields.insert("literal_bytes".to_owned(), traffic.literal_bytes.into());
+        fields.insert("matched_bytes".to_owned(), traffic.matched_bytes.into());
+        fields.insert("received_bytes".to_owned(), traffic.received_bytes.into());
+        fields.insert("sent_bytes".to_owned(), traffic.sent_bytes.into());
+    }
+    output.event(&event);
+}
+
+#[derive(Default)]
+struct Total {
+    complete: u64,
+    partial: u64,
+    suspect: u64,
+    /// Complete ones with files that were written to while they were read.
+    torn: u64,
+    failed: u64,
+    problems: u64,
+    new_bytes: u64,
+    received_bytes: u64,
+}
+
+impl Total {
+    fn add(&mut self, info: &SnapshotInfo, traffic: &Traffic) {
+        match info.state() {
+            SnapshotState::Complete => {
+                self.complete += 1;
+                let is_torn = info.problems.listed().iter().any(|problem| problem.kind == ProblemKind::Changed);
+                self.torn += u64::from(is_torn);
+            }
+            SnapshotState::Partial => self.partial += 1,
+            SnapshotState::Suspect => self.suspect += 1,
+        }
+        self.problems += info.problems.total();
+        self.new_bytes += info.tally.new_bytes;
+        self.received_bytes += traffic.received_bytes;
+    }
+
+    fn exit(&self) -> Exit {
+        match (self.complete + self.partial + self.suspect, self.partial + self.suspect + self.torn + self.failed) {
+            (_, 0) => Exit::Done,
+            (0, _) => Exit::Failed,
+            _ => Exit::Partial,
+        }
+    }
+
+    fn result(&self) -> Value {
+        json!({
+            "complete": self.complete,
+            "partial": self.partial,
+            "suspect": self.suspect,
+            "failed": self.failed,
+            "problems": self.problems,
+            "new_bytes": self.new_bytes,
+            "received_bytes": self.received_bytes,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! `clonepanel history`: every version of one path.
+
+use super::ls::nearest_path;
+use crate::{
+    context::{Context, now},
+    failure::{Failure, Outcome},
+    output::{
+        json, show,
+        table::{Align, Table},
+    },
+    selector::{Selector, SelectorParser, shown},
+};
+use clap::Args;
+use clonepanel_core::{
+    diff::Change,
+    history::{self, Version},
+    path::RelPath,
+};
+use serde_json::json;
+
+/// Show every version of a file: in which snapshot it appeared, changed, was gone
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  clonepanel history example.org:public_html/index.php
+  clonepanel history example.org:databases/alice_wp/schema.sql
+  clonepanel history --store /srv/backup example.org:public_html/wp-config.php --json
+
+The id in the list is what `clonepanel cat SITE@ID:PATH` and `clonepanel restore` take.")]
+pub(crate) struct History {
+    /// Which file or folder
+    #[arg(value_name = "SITE:PATH", value_parser = SelectorParser)]
+    selector: Selector,
+}
+
+impl History {
+    pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
+        let selector = &self.selector;
+        let Some(path) = selector.path.as_ref().filter(|_| selector.when.is_none()) else {
+            return Err(Failure::usage("history takes a site and a path, over all of its snapshots")
+                .hint(format!("clonepanel history {}:PATH", selector.site)));
+        };
+        let catalogue = context.catalogue()?;
+        let site = catalogue.site(&selector.site).await?;
+        let versions = history::of(&*catalogue.store, &site, path).await?;
+        let snapshots = catalogue.snapshots(&site).await?;
+        if versions.is_empty() {
+            let failure = Failure::failed(format!("no snapshot of {site} has {}", shown(path)));
+            let newest = snapshots.last().ok_or_else(|| Failure::failed(format!("there is no snapshot of {site}")))?;
+            let reader = catalogue.store.open(&newest.id).await?;
+            return Err(match nearest_path(&*reader, path).await? {
+                Some(near) => failure.hint(format!("did you mean {site}:{}?", shown(&near))),
+                None => failure.hint(format!("`clonepanel ls {site}` shows what there is")),
+            });
+        }
+        if !context.output.is_json() {
+            for line in table(&versions).lines() {
+                context.output.line(line);
+            }
+        }
+        for version in &versions {
+            context.output.event(&event(version, path));
+        }
+        Ok(Outcome::done(json!({ "site": site.as_str(), "versions": versions.len(), "snapshots": snapshots.len() })))
+    }
+}
+
+/// What happened to a path, as somebody says who follows it.
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::Added => "appeared",
+        Change::Content => "changed",
+        Change::Metadata => "metadata",
+        Change::Removed => "gone",
+    }
+}
+
+fn table(versions: &[Version]) -> Table {
+    use Align::{Left, Right};
+    let columns = [("ID", Left), ("WHAT", Left), ("AGE", Left), ("SIZE", Right), ("MODIFIED", Left), ("HASH", Left)];
+    let mut table = Table::new(&columns);
+    let now = now();
+    for version in versions {
+        let record = version.record.as_ref();
+        let content = record.and_then(|record| record.content);
+        let hash = content.map(|content| content.hash.to_string()).unwrap_or_default();
+        table.row(&[
+            &version.id.stem(),
+            &word(version.change),
+            &show::age(version.id.time(), now),
+            &content.map(|content| show::bytes(content.len).to_string()).unwrap_or_default(),
+            &record.map(|record| show::moment(record.entry.meta.mtime)).unwrap_or_default(),
+            &hash.get(..16).unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+fn event(version: &Version, path: &RelPath) -> serde_json::Value {
+    let mut object = match &version.record {
+        Some(record) => json::entry("version", &record.entry),
+        None => json::path_event("version", path),
+    };
+    object.insert("id".to_owned(), version.id.stem().into());
+    object.insert("change".to_owned(), word(version.change).into());
+    if let Some(content) = version.record.as_ref().and_then(|record| record.content) {
+        object.insert("size".to_owned(), content.len.into());
+        object.insert("hash".to_owned(), content.hash.to_string().into());
+    }
+    object.into()
+}

@@ -1,0 +1,122 @@
+//! `clonepanel restore`: write a snapshot, or a part of it, back to this machine.
+
+use super::ls::missing;
+use crate::{
+    context::Context,
+    failure::{Exit, Failure, Outcome},
+    output::{json, progress::Progress, show},
+    selector::{Selector, SelectorParser, files},
+};
+use clap::Args;
+use clonepanel_core::job::RestoreJob;
+use clonepanel_store::LocalTree;
+use serde_json::json;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Write a snapshot, or a part of it, to a folder of this machine
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  clonepanel restore example.org --to ./back
+  clonepanel restore example.org@3w:public_html/wp-content --to ./back --dry-run
+  clonepanel restore example.org:public_html/index.php --to ./back
+
+What is written is the content of PATH: `back/` then holds what PATH held. Every file is checked
+against its hash on the way. Owners and setuid bits are not set.")]
+pub(crate) struct Restore {
+    /// What to restore; without @WHEN of the newest snapshot
+    #[arg(value_name = "SITE[@WHEN][:PATH]", value_parser = SelectorParser)]
+    selector: Selector,
+    /// The folder to write to; made if it is missing
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// Show what would be written and write nothing
+    #[arg(long, short = 'n')]
+    dry_run: bool,
+    /// Write into a folder that is not empty, over what is there
+    #[arg(long)]
+    overwrite: bool,
+}
+
+impl Restore {
+    pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
+        let catalogue = context.catalogue()?;
+        let reader = catalogue.open_for_use(&self.selector).await?;
+        let path = self.selector.path.clone().unwrap_or_else(files);
+        if reader.record(&path).await?.is_none() {
+            return Err(missing(&*reader, &path).await);
+        }
+        if !self.overwrite {
+            refuse_occupied(&self.to)?;
+        }
+        let job = RestoreJob::new(reader, path);
+        if self.dry_run {
+            return self.show_plan(context, &job).await;
+        }
+        let target = LocalTree::new(&self.to);
+        let progress = Progress::new(&context.output, self.to.display().to_string(), "written");
+        let restored = job.run(&target, &progress).await.map_err(|error| Failure::because(&error))?;
+        let at_the_end = target.finish().await?;
+        drop(progress);
+
+        let report = &restored.report;
+        let problems = || report.problems.listed().iter().chain(at_the_end.listed());
+        for problem in problems() {
+            context.output.event(&json::problem(restored.id.source().as_str(), problem));
+            if !context.output.is_json() {
+                context.output.warn(problem);
+            }
+        }
+        let total = report.problems.total() + at_the_end.total();
+        context.output.line(format_args!(
+            "restored {} ({}) of {} to {}",
+            show::counted(report.files, "file"),
+            show::bytes(report.literal_bytes + report.matched_bytes),
+            restored.id,
+            self.to.display(),
+        ));
+        let exit = if total == 0 { Exit::Done } else { Exit::Partial };
+        Ok(Outcome::new(
+            exit,
+            json!({
+                "id": restored.id.to_string(),
+                "entries": report.entries,
+                "files": report.files,
+                "bytes": report.literal_bytes + report.matched_bytes,
+                "problems": total,
+                "dry_run": false,
+            }),
+        ))
+    }
+
+    async fn show_plan(&self, context: &Context, job: &RestoreJob) -> Result<Outcome, Failure> {
+        let plan = job.plan().await.map_err(|error| Failure::because(&error))?;
+        context.output.line(&plan);
+        for entry in &plan.entries {
+            context.output.event(&json::entry("entry", entry).into());
+        }
+        Ok(Outcome::done(json!({
+            "id": plan.id.to_string(),
+            "entries": plan.entries.len(),
+            "files": plan.files,
+            "bytes": plan.bytes,
+            "dry_run": true,
+        })))
+    }
+}
+
+/// What is there already is not written over unasked.
+fn refuse_occupied(folder: &Path) -> Result<(), Failure> {
+    let shown = folder.display();
+    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Failure::guard(format!("{shown} is not empty"))
+            .hint("name a new folder, or say --overwrite to write over what is there")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => {
+            Err(Failure::failed(format!("{shown} cannot be written to: {error}")).hint("name another folder"))
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `[site."NAME"]`: a web site, its accounts and what is kept of them.
+
+use super::{
+    ConfigError, Server, retention,
+    secret::SecretSource,
+    section::{Document, Located, Section},
+};
+use crate::nearest::nearest;
+use clonepanel_core::{
+    filter::{Filter, Rule},
+    path::RelPath,
+    retention::RetentionPolicy,
+    snapshot_id::SourceName,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// A web site.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) name: SourceName,
+    /// The account that is backed up.
+    pub(crate) primary: Account,
+    /// The account of the hot spare.
+    pub(crate) spare: Option<Account>,
+    /// The site's own policy, else the common one.
+    pub(crate) retention: Option<RetentionPolicy>,
+    /// Sections of commands that this version does not have.
+    pub(crate) unused: Vec<&'static str>,
+}
+
+/// An account on a server.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) server: String,
+    pub(crate) user: String,
+    pub(crate) paths: Vec<RelPath>,
+    pub(crate) filter: Filter,
+    pub(crate) way: Way,
+    pub(crate) databases: Vec<Database>,
+}
+
+/// How an account is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Our own far end.
+    Agent,
+    /// The stock rsync at the far end.
+    Rsync,
+}
+
+/// A database of an account.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(crate) name: String,
+    pub(crate) password: Option<SecretSource>,
+}
+
+impl Site {
+    pub(super) fn read(
+        name: Located<String>,
+        mut section: Section<'_>,
+        servers: &BTreeMap<String, Server>,
+        common: Option<&RetentionPolicy>,
+    ) -> Result<Self, ConfigError> {
+        let document = section.document();
+        let source = SourceName::new(name.value).map_err(|error| {
+            document
+                .error(name.at, error.to_string())
+                .hint("names of sites are ASCII letters, digits, `.`, `_` and `-`")
+        })?;
+        let primary = section.required::<String>("primary")?;
+        let spare = section.located::<String>("spare")?;
+        let account_sections = section.named_sections("account")?;
+        let retention = section.section("retention")?;
+        let (monitor, failover) = (section.section("monitor")?, section.section("failover")?);
+        section.finish()?;
+
+        let mut accounts = BTreeMap::new();
+        for (server, account) in account_sections {
+            known_server(document, &server, servers)?;
+            accounts.insert(server.value.clone(), Account::read(server.value, account)?);
+        }
+        let mut account_of = |server: &Located<String>| {
+            known_server(document, server, servers)?;
+            accounts.remove(&server.value).ok_or_else(|| {
+                let header = format!("[site.\"{source}\".account.{}]", server.value);
+                document
+                    .error(server.at, format!("{source} has no account on {}", server.value))
+                    .hint(format!("add {header}"))
+            })
+        };
+        let primary_account = account_of(&primary)?;
+        let spare_account = match &spare {
+            Some(spare) if spare.value == primary.value => {
+                return Err(document.error(spare.at, "the spare must be on another server than the primary"));
+            }
+            Some(spare) => Some(account_of(spare)?),
+            None => None,
+        };
+        let retention = retention.map(retention::read).transpose()?.or_else(|| common.cloned());
+        let mut unused = Vec::new();
+        if let Some(monitor) = monitor {
+            check_monitor(monitor)?;
+            unused.push("monitor");
+        }
+        if let Some(failover) = failover {
+            check_failover(failover)?;
+            unused.push("failover");
+        }
+        Ok(Self { name: source, primary: primary_account, spare: spare_account, retention, unused })
+    }
+}
+
+impl Account {
+    fn read(server: String, mut section: Section<'_>) -> Result<Self, ConfigError> {
+        let user = section.required::<String>("user")?;
+        if user.value.starts_with('-') || user.value.contains(|c: char| c.is_whitespace() || c == '@') {
+            return Err(section.document().error(user.at, format!("{:?} cannot be the name of a user", user.value)));
+        }
+        let paths: Vec<RelPath> = section.optional("paths")?.unwrap_or_default();
+        let rules: Vec<Rule> = section.optional("exclude")?.unwrap_or_default();
+        let way = match section.located::<String>("transport")? {
+            None => Way::Rsync,
+            Some(word) => match word.value.as_str() {
+                "agent" => Way::Agent,
+                "rsync" => Way::Rsync,
+                other => {
+                    let error = section.document().error(word.at, format!("there is no transport {other:?}"));
+                    return Err(error.hint("use \"rsync\" or \"agent\""));
+                }
+            },
+        };
+        let databases = section.list_of_sections("database")?;
+        let databases = databases.into_iter().map(Database::read).collect::<Result<_, _>>()?;
+        section.finish()?;
+        // The root among the paths means the whole home.
+        let paths = if paths.iter().any(RelPath::is_root) { Vec::new() } else { paths };
+        Ok(Self { server, user: user.value, paths, filter: Filter::new(rules), way, databases })
+    }
+}
+
+impl Database {
+    fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
+        let name = section.required::<String>("name")?.value;
+        section.check::<String>("user")?;
+        let password = SecretSource::read_from(&mut section, "password", "password_env", "password_file")?;
+        section.check::<String>("server")?;
+        section.check::<bool>("direct")?;
+        section.check::<String>("pair")?;
+        section.finish()?;
+        Ok(Self { name, password })
+    }
+}
+
+fn known_server(
+    document: &Document,
+    name: &Located<String>,
+    servers: &BTreeMap<String, Server>,
+) -> Result<(), ConfigError> {
+    if servers.contains_key(&name.value) {
+        return Ok(());
+    }
+    let error = document.error(name.at, format!("there is no server {:?}", name.value));
+    Err(match nearest(&name.value, servers.keys().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+        None => error.hint(format!("add [server.{}]", name.value)),
+    })
+}
+
+fn check_monitor(mut section: Section<'_>) -> Result<(), ConfigError> {
+    for key in ["interval", "timeout", "slow"] {
+        section.check::<Duration>(key)?;
+    }
+    for key in ["url", "body"] {
+        section.check::<String>(key)?;
+    }
+    for key in ["status", "certificate_days", "rise", "fall"] {
+        section.check::<u32>(key)?;
+    }
+    for key in ["vantages", "canaries"] {
+        section.check::<Vec<String>>(key)?;
+    }
+    if let Some(mut load) = section.section("load")? {
+        load.check::<f64>("failing")?;
+        load.check::<f64>("down")?;
+        load.finish()?;
+    }
+    section.finish()
+}
+
+fn check_failover(mut section: Section<'_>) -> Result<(), ConfigError> {
+    for (key, words) in [("mode", ["automatic", "manual", "off"].as_slice()), ("failback", &["automatic", "manual"])] {
+        let Some(word) = section.located::<String>(key)? else { continue };
+        if !words.contains(&word.value.as_str()) {
+            let error = section.document().error(word.at, format!("there is no {key} {:?}", word.value));
+            return Err(error.hint(format!("use one of: {}", words.join(", "))));
+        }
+    }
+    section.check::<Duration>("sustain")?;
+    section.check::<Duration>("max_snapshot_age")?;
+    section.check::<bool>("spare_writable")?;
+    section.check::<Vec<String>>("names")?;
+    section.check::<u32>("ttl")?;
+    section.finish()
+}

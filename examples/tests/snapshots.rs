@@ -1,0 +1,283 @@
+//! A folder of this machine through all commands: the way of somebody who tries the tool for the first time.
+
+mod tool;
+
+use serde_json::Value;
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    io::Read,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    process::Stdio,
+};
+use tool::{Bench, Ran};
+
+/// A small site and a store beside it.
+fn site() -> Bench {
+    let bench = Bench::new();
+    bench.write("site/index.html", "<h1>Welcome</h1>");
+    bench.write("site/about.html", "<h1>About us</h1>");
+    bench.write("site/img/logo.svg", "<svg/>");
+    bench.write("site/cache/page", "cached");
+    bench
+}
+
+fn backup(bench: &Bench) -> Ran {
+    bench.run(["backup", "--store", "store", "./site", "--exclude", "cache/", "--json"])
+}
+
+/// Runs a command on the store, as a program would.
+fn json<A: AsRef<OsStr>>(bench: &Bench, arguments: impl IntoIterator<Item = A>) -> Vec<Value> {
+    let all = arguments.into_iter().map(|argument| argument.as_ref().to_owned());
+    let ran = bench.run(all.chain(["--store", "store", "--json"].map(OsString::from)));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    ran.events()
+}
+
+fn paths(events: &[Value], event: &str) -> Vec<String> {
+    let found = events.iter().filter(|value| value["event"] == event);
+    found.map(|value| value["path"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_first_backup_shows_something() {
+    let bench = site();
+    let said = bench.ok(["backup", "--store", "store", "./site"]);
+    assert!(said.starts_with("site/") && said.contains(" complete in ") && said.contains("4 files"), "{said}");
+    let said = bench.ok(["snapshots", "--store", "store"]);
+    assert!(said.lines().count() == 2 && said.contains("complete"), "{said}");
+    let said = bench.ok(["ls", "--store", "store", "site"]);
+    assert!(said.contains("index.html") && said.contains("img/") && !said.contains("logo.svg"), "{said}");
+    assert_eq!(bench.ok(["cat", "--store", "store", "site:img/logo.svg"]), "<svg/>");
+}
+
+#[test]
+fn programs_get_every_number() {
+    let bench = site();
+    let first = backup(&bench).events();
+    assert_eq!(first[0]["event"], "snapshot");
+    assert_eq!(first[0]["site"], "site");
+    assert_eq!(first[0]["state"], "complete");
+    assert_eq!(first[0]["files"], 3);
+    assert_eq!(first[0]["added_files"], 3);
+    assert_eq!(first[0]["bytes"], 16 + 17 + 6);
+    assert!(first[0]["begun"].as_str().unwrap().ends_with('Z'));
+    bench.write("site/index.html", "<h1>Welcome back</h1>");
+    let second = backup(&bench).events();
+    assert_eq!(second[0]["changed_files"], 1);
+    assert_eq!(second[0]["base"], first[0]["id"]);
+
+    let listed = json(&bench, ["snapshots"]);
+    assert_eq!(listed.len(), 3);
+    assert_eq!(listed[0]["id"], first[0]["id"]);
+    assert_eq!(listed[2]["snapshots"], 2);
+}
+
+#[test]
+fn ls_goes_as_deep_as_it_is_asked_to() {
+    let bench = site();
+    backup(&bench);
+    assert_eq!(paths(&json(&bench, ["ls", "site"]), "entry"), ["about.html", "img", "index.html"]);
+    assert_eq!(
+        paths(&json(&bench, ["ls", "-R", "site"]), "entry"),
+        ["about.html", "img", "img/logo.svg", "index.html"]
+    );
+    assert_eq!(paths(&json(&bench, ["ls", "site:img"]), "entry"), ["img/logo.svg"]);
+    assert_eq!(paths(&json(&bench, ["ls", "site:index.html"]), "entry"), ["index.html"]);
+    let entry = &json(&bench, ["ls", "site:img"])[0];
+    assert_eq!((entry["type"].as_str(), entry["size"].as_u64()), (Some("file"), Some(6)));
+    assert_eq!(entry["hash"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn what_is_not_there_is_told_with_what_is_near() {
+    let bench = site();
+    backup(&bench);
+    let run = |arguments: &[&str]| bench.run([arguments, &["--store", "store"]].concat());
+    run(&["ls", "site:imgs"]).refused(1, "has no imgs", "did you mean site@");
+    run(&["cat", "site:indx.html"]).refused(1, "has no indx.html", "index.html");
+    run(&["cat", "site:img"]).refused(1, "img is no file but a dir", "clonepanel ls");
+    run(&["ls", "siet"]).refused(2, "there is no site `siet`", "did you mean `site`?");
+    run(&["ls", "site@1999-01-01"]).refused(1, "no snapshot of site that old", "the oldest is site@");
+    run(&["ls", "site@3w"]).refused(1, "no snapshot of site that old", "the oldest is site@");
+    run(&["ls", "site@19990101T000000Z"]).refused(1, "no snapshot site@19990101T000000Z", "clonepanel snapshots site");
+}
+
+#[test]
+fn snapshots_are_chosen_by_id_by_age_and_by_date() {
+    let bench = site();
+    let first = backup(&bench).events()[0]["id"].as_str().unwrap().to_owned();
+    fs::remove_file(bench.path("site/about.html")).unwrap();
+    let second = backup(&bench).events()[0]["id"].as_str().unwrap().to_owned();
+    let cat = |when: &str| bench.run(["cat", "--store", "store", &format!("site{when}:about.html")]).code;
+    let day = |id: &str| format!("{}-{}-{}", &id[..4], &id[4..6], &id[6..8]);
+    for (when, code) in [
+        (format!("@{first}"), 0),
+        (format!("/{first}"), 0),
+        (format!("@{second}"), 1),
+        ("@latest".to_owned(), 1),
+        (String::new(), 1),
+        (format!("@{}", day(&second)), 1),
+        ("@0s".to_owned(), 1),
+    ] {
+        assert_eq!(cat(&when), code, "{when}");
+    }
+    let ran = bench.run(["ls", "--store", "store", &format!("site@{}", &first[..4])]);
+    ran.refused(2, "could be 2 snapshots", "write more of the id");
+}
+
+#[test]
+fn a_file_is_followed_and_two_snapshots_compared() {
+    let bench = site();
+    let first = backup(&bench).events()[0]["id"].as_str().unwrap().to_owned();
+    bench.write("site/index.html", "<h1>Welcome back</h1>");
+    bench.write("site/new.html", "new");
+    fs::remove_file(bench.path("site/about.html")).unwrap();
+    let second = backup(&bench).events()[0]["id"].as_str().unwrap().to_owned();
+
+    let changes = |path: &str| -> Vec<(String, String)> {
+        let events = json(&bench, ["history", &format!("site:{path}")]);
+        let versions = events.iter().filter(|event| event["event"] == "version");
+        versions.map(|v| (v["change"].as_str().unwrap().to_owned(), v["id"].as_str().unwrap().to_owned())).collect()
+    };
+    let pair = |change: &str, id: &String| (change.to_owned(), id.clone());
+    assert_eq!(changes("index.html"), [pair("appeared", &first), pair("changed", &second)]);
+    assert_eq!(changes("about.html"), [pair("appeared", &first), pair("gone", &second)]);
+    assert_eq!(changes("img/logo.svg"), [pair("appeared", &first)]);
+
+    let events = json(&bench, ["diff", &format!("site@{first}"), "site@latest"]);
+    let of = |kind: &str| -> Vec<&str> {
+        events.iter().filter(|event| event["change"] == kind).filter_map(|event| event["path"].as_str()).collect()
+    };
+    assert_eq!((of("added"), of("removed")), (vec!["new.html"], vec!["about.html"]));
+    assert_eq!(of("changed"), ["index.html"]);
+    let result = events.last().unwrap();
+    assert_eq!(
+        (&result["added"], &result["removed"], &result["changed"]),
+        (&1.into(), &1.into(), &1.into()),
+        "{result}"
+    );
+}
+
+#[test]
+fn a_restore_brings_back_what_was() {
+    let bench = site();
+    backup(&bench);
+    fs::remove_dir_all(bench.path("site")).unwrap();
+    let run = |arguments: &[&str]| bench.run([arguments, &["--store", "store"]].concat());
+
+    let plan = run(&["restore", "site", "--to", "back", "--dry-run"]);
+    assert_eq!(plan.code, 0, "{}", plan.stderr);
+    assert!(plan.text().contains("img/logo.svg"), "{}", plan.text());
+    assert!(!bench.path("back").exists());
+
+    assert_eq!(run(&["restore", "site", "--to", "back"]).code, 0);
+    assert_eq!(fs::read(bench.path("back/index.html")).unwrap(), b"<h1>Welcome</h1>");
+    assert_eq!(fs::read(bench.path("back/img/logo.svg")).unwrap(), b"<svg/>");
+
+    run(&["restore", "site", "--to", "back"]).refused(4, "is not empty", "--overwrite");
+    bench.write("back/index.html", "spoilt");
+    assert_eq!(run(&["restore", "site", "--to", "back", "--overwrite"]).code, 0);
+    assert_eq!(fs::read(bench.path("back/index.html")).unwrap(), b"<h1>Welcome</h1>");
+
+    assert_eq!(run(&["restore", "site:img", "--to", "part"]).code, 0);
+    assert_eq!(fs::read(bench.path("part/logo.svg")).unwrap(), b"<svg/>");
+    assert_eq!(run(&["restore", "site:img/logo.svg", "--to", "one"]).code, 0);
+    assert_eq!(fs::read(bench.path("one/logo.svg")).unwrap(), b"<svg/>");
+    run(&["restore", "site:none", "--to", "x"]).refused(1, "has no none", "clonepanel");
+    assert!(!bench.path("x").exists());
+}
+
+#[test]
+fn damage_is_found() {
+    let bench = site();
+    let id = backup(&bench).events()[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(bench.run(["verify", "--store", "store"]).code, 0);
+    let victim = bench.path(format!("store/site/{id}/files/index.html"));
+    fs::remove_file(&victim).unwrap();
+    fs::write(&victim, "<h1>Wellcom</h1>").unwrap();
+    let ran = bench.run(["verify", "--store", "store", "site", "--json"]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(paths(&ran.events(), "damaged"), ["index.html"]);
+    // Some slice has it, and the others do not.
+    let slices = (1..=3).map(|n| bench.run(["verify", "--store", "store", "--slice", &format!("{n}/3")]).code);
+    assert_eq!(slices.filter(|code| *code == 1).count(), 1);
+    let ran = bench.run(["verify", "--store", "store", "--slice", "4/3"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+#[test]
+fn prune_shows_its_plan_and_keeps_the_newest() {
+    let bench = site();
+    for _ in 0..3 {
+        backup(&bench);
+    }
+    let count = || json(&bench, ["snapshots"]).len() - 1;
+    bench.run(["prune", "--store", "store"]).refused(2, "no retention", "--daily");
+    let plan = bench.ok(["prune", "--store", "store", "--daily", "1", "--dry-run"]);
+    assert!(plan.contains("delete"), "{plan}");
+    assert_eq!(count(), 3);
+    let events = json(&bench, ["prune", "--daily", "1"]);
+    assert_eq!(events.last().unwrap()["deleted"], 2, "{events:?}");
+    assert_eq!(count(), 1);
+    assert_eq!(json(&bench, ["prune", "--daily", "1"]).last().unwrap()["deleted"], 0);
+}
+
+#[test]
+fn hostile_names_reach_no_terminal() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("site")).unwrap();
+    for name in [&b"a\x1b[31mred"[..], b"new\nline", b"\xff\xfe", "\u{202e}txt.exe\u{9b}".as_bytes()] {
+        fs::write(bench.path(Path::new("site").join(OsStr::from_bytes(name))), "x").unwrap();
+    }
+    bench.ok(["backup", "--store", "store", "./site"]);
+    let said = bench.ok(["ls", "--store", "store", "site"]);
+    assert_eq!(said.lines().count(), 4, "{said}");
+    let harmful = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+    assert!(!said.contains(harmful), "{said:?}");
+    // What is shown can be typed.
+    for shown in ["a\\x1b[31mred", "new\\x0aline", "\\xff\\xfe"] {
+        assert!(said.contains(shown), "{said}");
+        assert_eq!(bench.ok(["cat", "--store", "store", &format!("site:{shown}")]), "x");
+    }
+    let ran = bench.run(["ls", "--store", "store", "site", "--json"]);
+    assert!(!ran.text().contains(harmful), "{:?}", ran.text());
+    let events = ran.events();
+    let odd = events.iter().find(|event| event["path_b64"].is_string()).unwrap();
+    assert_eq!(odd["path_b64"], "//4=");
+    assert!(events.iter().any(|event| event["path"] == "\u{202e}txt.exe\u{9b}"));
+}
+
+#[test]
+fn a_reader_that_goes_away_is_nobodys_mistake() {
+    let bench = Bench::new();
+    for n in 0..3000 {
+        bench.write(format!("site/file {n}"), "");
+    }
+    bench.ok(["backup", "--store", "store", "./site"]);
+    let mut child = bench
+        .command(["ls", "--store", "store", "site"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 10];
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    drop(stdout);
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn places_that_cannot_be_backed_up_are_refused() {
+    let bench = site();
+    let run = |arguments: &[&str]| bench.run([&["backup", "--store"], arguments].concat());
+    run(&["store", "./nowhere"]).refused(1, "nowhere", "user@host:path");
+    run(&["store"]).refused(2, "exactly one place", "user@host:path");
+    run(&["store", "rsync://host/module"]).refused(2, "is an rsync server", "user@host:path");
+    run(&["store", "./site", "--port", "22"]).refused(2, "--port is for ssh", "user@host:path");
+    run(&["site/store", "./site"]).refused(4, "lies in the folder", "somewhere else");
+    assert!(!bench.path("site/store").exists());
+}
