@@ -20,6 +20,9 @@
 mod connect;
 mod delta;
 mod error;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod messages;
 mod options;
 mod preamble;

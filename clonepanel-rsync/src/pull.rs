@@ -268,7 +268,7 @@ impl<'a> Pull<'a> {
             Step::Begin { index } => self.begin(index).await,
             Step::Copy { offset, len } => self.copy(offset, len).await,
             Step::End { index, digest } => self.end(index, &digest).await,
-            Step::Finished => Ok(()),
+            Step::Finished | Step::Listed => Ok(()),
             Step::Literal(bytes) => self.literal(bytes).await,
             Step::Refused(Refusal { at, name, why }) => {
                 let detail = [why.as_bytes(), b": ", &name].concat();

@@ -7,3 +7,6 @@ mod receiver;
 pub(crate) use handshake::{Agreed, Wanted};
 pub(crate) use lists::Refusal;
 pub(crate) use receiver::{Answer, Receiver, Step};
+
+#[cfg(test)]
+mod tests;

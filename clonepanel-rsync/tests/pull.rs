@@ -1,4 +1,5 @@
 //! Pulls from the installed rsync, run as a local child process, in every dialect that it speaks.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

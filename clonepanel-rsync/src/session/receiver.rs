@@ -36,6 +36,8 @@ pub(crate) enum Step {
     End { index: u32, digest: Bytes },
     /// The session has come to its end; what is left is to wait for the peer to hang up.
     Finished,
+    /// A list is complete: there may be entries to answer.
+    Listed,
     /// Its next bytes are these.
     Literal(Bytes),
     /// An entry is not taken.
@@ -342,7 +344,7 @@ impl Session {
             self.state = State::Finished;
             return Ok(Some(Step::Finished));
         }
-        Ok(None)
+        Ok(Some(Step::Listed))
     }
 
     fn record(&mut self) -> Result<Option<Step>, Stop> {

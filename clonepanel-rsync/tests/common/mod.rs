@@ -1,5 +1,5 @@
 //! What the tests of this crate share.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::print_stdout, clippy::unwrap_used)]
 
 use clonepanel_core::{
     memory::MemoryTree,

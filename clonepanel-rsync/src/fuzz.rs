@@ -1,0 +1,128 @@
+//! Ways in for fuzzers: bytes of a hostile peer to every decoder. Not part of the API.
+
+use crate::{
+    delta::{BlockRule, SignatureBuilder, StrongLength},
+    messages::Messages,
+    preamble::Preamble,
+    session::{Answer, Receiver, Step, Wanted},
+    wire::{Compressor, SumHead, TokenDecoder},
+};
+use bytes::BytesMut;
+use clonepanel_core::{path::RelPath, transport::PullRequest};
+
+/// How much content a session is let make, so that a fuzzer does not spend its time on decompression bombs.
+const MAX_CONTENT: u64 = 64 << 20;
+
+/// A whole session: the first byte chooses the algorithms and how the rest is cut.
+pub fn receiver(data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else { return };
+    let compressors = match choice & 7 {
+        0 => vec!["zstd"],
+        1 => vec![],
+        2 => vec!["lz4"],
+        3 => vec!["zlibx"],
+        _ => vec!["zstd", "lz4", "zlibx", "zlib"],
+    };
+    let checksums = vec!["xxh128", "xxh3", "xxh64", "md5", "sha1"];
+    let mut receiver = Receiver::new(PullRequest::new(), Wanted { checksums, compressors });
+    let step = if choice & 8 == 0 { data.len().max(1) } else { 7 };
+    let mut content = 0;
+    for part in data.chunks(step) {
+        if receiver.feed(part).is_err() || drive(&mut receiver, choice, &mut content).is_err() {
+            break;
+        }
+    }
+    receiver.give_up(2);
+    receiver.transmit();
+}
+
+fn drive(receiver: &mut Receiver, choice: u8, content: &mut u64) -> Result<(), crate::ProtocolError> {
+    while let Some(step) = receiver.poll()? {
+        match step {
+            Step::Copy { len, .. } => {
+                // The basis has 30,000 bytes: a longer copy would be one that it does not have.
+                assert!(len <= 30_000 * 65_536);
+                if receiver.wants_copies() {
+                    receiver.copied(&vec![0; len.min(100_000) as usize])?;
+                }
+                *content += len;
+            }
+            Step::Literal(bytes) => *content += bytes.len() as u64,
+            Step::End { index, .. } if choice & 16 != 0 && receiver.may_retry(index) => {
+                receiver.ask(index, 1000, &Answer { head: SumHead::default(), sums: Vec::new() })?;
+            }
+            Step::End { index, .. } | Step::Unsent { index } => receiver.settle(index),
+            _ => {}
+        }
+        if *content > MAX_CONTENT {
+            return Err(crate::ProtocolError::Violation("enough"));
+        }
+        while let Some((index, entry)) = receiver.next_entry() {
+            if entry.has_content() {
+                let answer = signature(receiver);
+                receiver.ask(index, entry.len().unwrap_or(0).min(1 << 20), &answer)?;
+            } else {
+                receiver.settle(index);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn signature(receiver: &Receiver) -> Answer {
+    let Some(agreed) = receiver.agreed() else { return Answer { head: SumHead::default(), sums: Vec::new() } };
+    let basis = [0_u8; 3_000];
+    let head = BlockRule::any().head(basis.len() as u64, agreed.checksum, StrongLength::ByLength);
+    let mut builder = SignatureBuilder::new(head, agreed.checksum, agreed.seed);
+    builder.update(&basis);
+    let (head, sums) = builder.finish();
+    Answer { head, sums }
+}
+
+/// The tokens of files, with each compression.
+pub fn tokens(data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else { return };
+    let compressors = [Compressor::None, Compressor::Zstd, Compressor::Lz4, Compressor::Zlibx, Compressor::Zlib];
+    let Ok(mut decoder) = TokenDecoder::new(compressors[usize::from(choice) % compressors.len()]) else { return };
+    decoder.begin();
+    let mut rest = BytesMut::from(data);
+    let mut content = 0;
+    while let Ok(token) = decoder.next(&mut rest) {
+        match token {
+            crate::wire::Token::Literal(bytes) => content += bytes.len() as u64,
+            crate::wire::Token::Blocks { .. } if decoder.copied(&[1; 700]).is_err() => return,
+            crate::wire::Token::Blocks { .. } => {}
+            crate::wire::Token::End => decoder.begin(),
+        }
+        if content > MAX_CONTENT {
+            return;
+        }
+    }
+}
+
+/// The report of a login.
+pub fn preamble(data: &[u8]) {
+    let mut preamble = Preamble::new(Some(b"m".to_vec()));
+    let mut buffer = BytesMut::new();
+    for part in data.chunks(5) {
+        buffer.extend_from_slice(part);
+        if preamble.read(&mut buffer).is_err() {
+            return;
+        }
+    }
+    preamble.freshness(&RelPath::root());
+}
+
+/// Text of the far end.
+pub fn messages(data: &[u8]) {
+    let mut messages = Messages::default();
+    for part in data.chunks(11) {
+        messages.feed(part);
+    }
+    messages.end_line();
+    let unsent: Vec<RelPath> = ["a", "a/b"].iter().filter_map(|path| RelPath::try_from(*path).ok()).collect();
+    for problem in messages.problems(&unsent, |path| path.as_bytes().len() < 3) {
+        assert!(!problem.to_string().contains(char::is_control));
+    }
+    assert!(!messages.text().contains(|c: char| c.is_control() && c != '\n'));
+}
