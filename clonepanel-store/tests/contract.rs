@@ -1,7 +1,6 @@
 //! The contracts of the store and of the local transport, rule by rule.
 #![allow(clippy::expect_used)]
 
-
 use async_trait::async_trait;
 use clonepanel_core::{
     memory::MemoryTree,

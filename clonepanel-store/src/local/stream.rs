@@ -59,11 +59,47 @@ impl EntryStream for Entries {
 /// Paths of files that changed while they were read.
 pub(super) type Changed = Arc<Mutex<Vec<RelPath>>>;
 
-/// A file that is being read.
+/// A file that is being read. The first piece is read as it is opened: for most files that is all of it.
 pub(super) struct Content {
     path: RelPath,
-    file: Option<(File, Stat)>,
+    next: Option<Piece>,
     changed: Option<Changed>,
+}
+
+/// A piece of a file, and the way to the next one.
+struct Piece {
+    bytes: Bytes,
+    rest: Rest,
+}
+
+enum Rest {
+    /// The file as it was when it was opened.
+    File(File, Stat),
+    /// That was all; whether the file was written to meanwhile.
+    None { changed: bool },
+}
+
+impl Piece {
+    /// Reads until the piece is full or the file ends.
+    fn read(mut file: File, stat: Stat) -> io::Result<Self> {
+        // One byte more than the file should have shows its end in the same go.
+        let likely = usize::try_from(handle::len(&stat)).unwrap_or(PIECE).saturating_add(1);
+        let mut buffer = vec![0; PIECE.min(likely).max(512)];
+        let mut len = 0;
+        while let Some(free) = buffer.get_mut(len..).filter(|free| !free.is_empty()) {
+            match file.read(free)? {
+                0 => {
+                    let now = rustix::fs::fstat(&file)?;
+                    // A rename or a new link changes the time of the inode, which is not looked at.
+                    let changed = handle::mtime(&now) != handle::mtime(&stat) || now.st_size != stat.st_size;
+                    buffer.truncate(len);
+                    return Ok(Self { bytes: buffer.into(), rest: Rest::None { changed } });
+                }
+                more => len += more,
+            }
+        }
+        Ok(Self { bytes: buffer.into(), rest: Rest::File(file, stat) })
+    }
 }
 
 impl Content {
@@ -73,40 +109,48 @@ impl Content {
             let (_, name) = handle::split(at.as_bytes());
             let file = handle::file_in(handle::parent_of(&root, &at)?, name)?;
             let stat = rustix::fs::fstat(&file)?;
-            Ok((file, stat))
+            Piece::read(file, stat)
         };
-        let file = blocking::run(open, |error| error).await.map_err(|error: io::Error| match error.kind() {
+        let first = blocking::run(open, |error| error).await.map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::NotADirectory => TreeError::NotFound { path: path.clone() },
             _ => TreeError::from_io("open", path, error),
         })?;
-        Ok(Self { path: path.clone(), file: Some(file), changed })
+        Ok(Self { path: path.clone(), next: Some(first), changed })
     }
 }
 
 #[async_trait]
 impl FileStream for Content {
     async fn read(&mut self) -> Result<Option<Bytes>, TreeError> {
-        let Some((mut file, stat)) = self.file.take() else { return Ok(None) };
-        let read = move || {
-            let mut buffer = vec![0; PIECE.min(usize::try_from(handle::len(&stat)).unwrap_or(PIECE)).max(512)];
-            let len = file.read(&mut buffer)?;
-            buffer.truncate(len);
-            let now = if len == 0 { Some(rustix::fs::fstat(&file)?) } else { None };
-            Ok((file, Bytes::from(buffer), now))
-        };
-        let (file, piece, now) = blocking::run(read, |error| error)
-            .await
-            .map_err(|error: io::Error| TreeError::from_io("read", &self.path, error))?;
-        let Some(now) = now else {
-            self.file = Some((file, stat));
-            return Ok(Some(piece));
-        };
-        // Reading changes neither; a rename or a new link changes only the time of the inode, which is not looked at.
-        if (handle::mtime(&now) != handle::mtime(&stat) || now.st_size != stat.st_size)
-            && let Some(changed) = &self.changed
-        {
+        let Some(Piece { bytes, rest }) = self.next.take() else { return Ok(None) };
+        match rest {
+            Rest::File(file, stat) if bytes.is_empty() => {
+                let next = blocking::run(move || Piece::read(file, stat), |error| error).await;
+                let next = next.map_err(|error: io::Error| TreeError::from_io("read", &self.path, error))?;
+                if next.bytes.is_empty() {
+                    self.end(&next.rest);
+                    return Ok(None);
+                }
+                let bytes = next.bytes.clone();
+                self.next = Some(Piece { bytes: Bytes::new(), rest: next.rest });
+                Ok(Some(bytes))
+            }
+            rest if bytes.is_empty() => {
+                self.end(&rest);
+                Ok(None)
+            }
+            rest => {
+                self.next = Some(Piece { bytes: Bytes::new(), rest });
+                Ok(Some(bytes))
+            }
+        }
+    }
+}
+
+impl Content {
+    fn end(&self, rest: &Rest) {
+        if let (Rest::None { changed: true }, Some(changed)) = (rest, &self.changed) {
             changed.lock().unwrap_or_else(PoisonError::into_inner).push(self.path.clone());
         }
-        Ok(None)
     }
 }

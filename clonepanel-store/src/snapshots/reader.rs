@@ -62,18 +62,19 @@ impl TreeSource for Reader {
         let open = move || {
             let (parent, name) = handle::split(&place);
             let file = handle::file_in(handle::walk(&dir, parent)?, name)?;
-            let len = handle::len(&rustix::fs::fstat(&file)?);
-            Ok((file, len))
+            if handle::len(&rustix::fs::fstat(&file)?) != content.len {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            read_piece(file, DigestBuilder::new(), content.len)
         };
-        let (file, len) = blocking::run(open, |error| error).await.map_err(|error: io::Error| match error.kind() {
+        let state = blocking::run(open, |error| error).await.map_err(|error: io::Error| match error.kind() {
             // The manifest says that it is there.
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => TreeError::Damaged { path: path.clone() },
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidData => {
+                TreeError::Damaged { path: path.clone() }
+            }
             _ => TreeError::from_io("open", path, error),
         })?;
-        if len != content.len {
-            return Err(TreeError::Damaged { path: path.clone() });
-        }
-        Ok(Box::new(Content { path: path.clone(), expected: content, state: Some((file, DigestBuilder::new())) }))
+        Ok(Box::new(Content { path: path.clone(), expected: content, state: Some(state) }))
     }
 }
 
@@ -130,36 +131,50 @@ impl EntryStream for Records {
     }
 }
 
-/// A stored content, hashed on the way: the end comes only if it is what was written.
+/// A stored content, hashed on the way: the end comes only if it is what was written. The first piece is read as the file is
+/// opened, which for most files is all of it.
 struct Content {
     path: RelPath,
     expected: FileDigest,
-    state: Option<(File, DigestBuilder)>,
+    state: Option<(File, DigestBuilder, Bytes)>,
 }
 
 #[async_trait]
 impl FileStream for Content {
     async fn read(&mut self) -> Result<Option<Bytes>, TreeError> {
-        let Some((mut file, mut digest)) = self.state.take() else { return Ok(None) };
-        let read = move || {
-            let mut buffer = vec![0; PIECE];
-            let len = file.read(&mut buffer)?;
-            buffer.truncate(len);
-            digest.update(&buffer);
-            Ok((file, digest, Bytes::from(buffer)))
-        };
-        let (file, digest, piece) =
-            blocking::run(read, |error| error).await.map_err(|error| TreeError::from_io("read", &self.path, error))?;
+        let Some((file, digest, ready)) = self.state.take() else { return Ok(None) };
+        if !ready.is_empty() {
+            self.state = Some((file, digest, Bytes::new()));
+            return Ok(Some(ready));
+        }
+        let damaged = || TreeError::Damaged { path: self.path.clone() };
+        if digest.len() == self.expected.len {
+            return if digest.finish() == self.expected { Ok(None) } else { Err(damaged()) };
+        }
+        let left = self.expected.len.saturating_sub(digest.len());
+        let read = blocking::run(move || read_piece(file, digest, left), |error| error).await;
+        let (file, digest, piece) = read.map_err(|error| TreeError::from_io("read", &self.path, error))?;
         if piece.is_empty() {
-            let sound = digest.finish() == self.expected;
-            return if sound { Ok(None) } else { Err(TreeError::Damaged { path: self.path.clone() }) };
+            return Err(damaged());
         }
-        if digest.len() > self.expected.len {
-            return Err(TreeError::Damaged { path: self.path.clone() });
-        }
-        self.state = Some((file, digest));
+        self.state = Some((file, digest, Bytes::new()));
         Ok(Some(piece))
     }
+}
+
+/// Reads what is `left`, at most a piece of it.
+fn read_piece(mut file: File, mut digest: DigestBuilder, left: u64) -> io::Result<(File, DigestBuilder, Bytes)> {
+    let mut buffer = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
+    let mut len = 0;
+    while let Some(free) = buffer.get_mut(len..).filter(|free| !free.is_empty()) {
+        match file.read(free)? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    buffer.truncate(len);
+    digest.update(&buffer);
+    Ok((file, digest, buffer.into()))
 }
 
 /// Reads the head of a manifest, and looks whether it seems to have an end.
