@@ -20,6 +20,7 @@ use clonepanel_store::{HardLinkStore, StoreOptions};
 use clonepanel_tests::{Fingerprint, Tool, in_own_mounts, may_lack};
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -41,7 +42,7 @@ impl Kept {
         assert!(info.problems.is_empty(), "{:?}", info.problems);
         let folder = root.join(info.id.to_string());
         let before = Fingerprint::of(&folder);
-        assert!(before.len() > 5, "the snapshot lies where it is looked for");
+        assert!(before.len() > 2, "the snapshot lies where it is looked for");
         Self { root: root.to_owned(), folder, before, tree }
     }
 
@@ -122,25 +123,36 @@ fn an_error_at_every_call_of_a_run() {
     }
 }
 
-/// A single failing call is never taken for a success of everything.
+/// A single failing call is told, or did no harm: a basis that cannot be read is done without.
 #[test]
-fn one_error_never_passes_unseen() {
+fn one_error_is_told_or_harmless() {
     let dir = tempfile::tempdir().unwrap();
     let shape = Shape::new().entries(30).longest(20_000);
     let kept = Kept::new(dir.path(), shape.tree(12));
     let edited = edit(&kept.tree, &shape, 12);
+    let (mut told, mut harmless) = (0, 0);
     for n in 0.. {
         let gate = Arc::new(Faulty::at(n, Fault::Backend));
         let outcome = back_up(Arc::new(Gated::new(open(dir.path()), Arc::clone(&gate))), &edited);
-        match outcome {
-            Err(_) => kept.assert_alone_and_exact(&format!("call {n}")),
-            Ok(outcome) => {
-                assert!(!gate.has_struck(), "an error at call {n} is not told");
-                block_on(open(dir.path()).delete(&outcome.info.id)).unwrap();
-                break;
-            }
+        let when = format!("call {n}");
+        let Ok(outcome) = outcome else {
+            told += 1;
+            kept.assert_alone_and_exact(&when);
+            continue;
+        };
+        let id = outcome.info.id;
+        let store = open(dir.path());
+        let kept_now =
+            block_on(async { read_tree(&Under::new(files(), store.open(&id).await.unwrap())).await.unwrap() });
+        assert_eq!(differences(&edited, &kept_now), [""; 0], "an error at call {n} is not told and did harm");
+        block_on(store.delete(&id)).unwrap();
+        if !gate.has_struck() {
+            break;
         }
+        harmless += 1;
     }
+    println!("{told} told, {harmless} harmless");
+    assert!(told > 60 && harmless < told / 10, "{told} told, {harmless} harmless");
     kept.assert_next_run_works(&edited, "after all of them");
 }
 
@@ -187,8 +199,15 @@ impl Disk {
     /// Takes all free space but `left` bytes.
     fn ballast(&self, left: u64) -> PathBuf {
         let path = self.path().join("ballast");
-        let free = free_bytes(&self.path());
-        fs::write(&path, vec![1; usize::try_from(free.saturating_sub(left)).unwrap()]).unwrap();
+        let mut file = fs::File::create(&path).unwrap();
+        let piece = mib(1);
+        // The last write may be short: what counts is that no further byte fits.
+        for size in [1 << 20, 1 << 16, 1 << 12] {
+            while matches!(file.write(&piece[..size]), Ok(written) if written > 0) && file.sync_data().is_ok() {}
+        }
+        let len = file.metadata().unwrap().len();
+        file.set_len(len.saturating_sub(left)).unwrap();
+        file.sync_all().unwrap();
         path
     }
 }
@@ -197,11 +216,6 @@ fn mount(arguments: &[&str], at: &Path) {
     fs::create_dir(at).unwrap();
     let status = Command::new("mount").args(arguments).arg(at).status().unwrap();
     assert!(status.success(), "mount {arguments:?}");
-}
-
-fn free_bytes(path: &Path) -> u64 {
-    let output = Command::new("df").args(["--output=avail", "-B1"]).arg(path).output().unwrap();
-    String::from_utf8_lossy(&output.stdout).lines().nth(1).unwrap().trim().parse().unwrap()
 }
 
 fn mib(n: usize) -> Vec<u8> {
