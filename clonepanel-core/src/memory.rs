@@ -1,6 +1,5 @@
 //! Back ends that keep everything in memory: for examples, for tests, and as the plainest reading of the contracts.
 
-mod carry;
 mod draft;
 mod reader;
 mod sink;

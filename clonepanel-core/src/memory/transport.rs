@@ -1,15 +1,13 @@
 //! [`MemoryTransport`]: a far end in memory.
 
-use super::{
-    carry::Carrier,
-    tree::{Listing, MemoryTree},
-};
+use super::tree::{Listing, MemoryTree};
 use crate::{
-    observer::Observer,
+    entry::Entry,
+    observer::{Event, Observer},
     path::RelPath,
     problem::{Problem, ProblemKind},
     transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError},
-    tree::{Listed, TreeSink, TreeSource},
+    tree::{EntryStream, FileStream, Listed, TreeError, TreeSink, TreeSource, copy_covered},
 };
 use async_trait::async_trait;
 use std::collections::BTreeSet;
@@ -18,7 +16,7 @@ const ENDPOINT: &str = "memory";
 
 /// A transport whose far end is a [`MemoryTree`]; what is done to the tree is done at the far end.
 ///
-/// Content "travels" in blocks of 4 KiB: those that the sink's older version has at the same place count as matched. With
+/// Blocks that the sink's older version has at the same place do not "travel": they count as matched. With
 /// [`PullRequest::since`] every entry is told to be settled or touched.
 #[derive(Debug, Clone)]
 pub struct MemoryTransport {
@@ -32,28 +30,35 @@ impl MemoryTransport {
         Self { far }
     }
 
-    /// Removes what is at the far end and is neither among `listed` nor kept by the filter.
-    fn delete_others(&self, request: &PushRequest, listed: &BTreeSet<RelPath>, carrier: &mut Carrier<'_>) {
-        let Deletion::UpTo(limit) = request.allowed_deletion() else { return };
+    /// Removes what is at the far end and is neither among `listed` nor kept by the filter; tells how much that was, or why
+    /// nothing was removed.
+    fn delete_others(&self, request: &PushRequest, listed: &[Listed]) -> Result<u64, Problem> {
+        let Deletion::UpTo(limit) = request.allowed_deletion() else { return Ok(0) };
         let mut staying = BTreeSet::new();
+        for listed in listed {
+            match listed {
+                Listed::Entry(entry) => drop(staying.insert(entry.path.clone())),
+                // What could not be listed may well be there: an error is no absence.
+                Listed::Problem(problem) if problem.kind.is_loss() => return Ok(0),
+                Listed::Problem(_) => {}
+            }
+        }
         let mut leaving = Vec::new();
         // Children come before their parents, so a directory stays when something in it does.
-        for entry in self.far.list().into_iter().rev() {
-            let kept = request.wanted_filter().excludes_with_parents(&entry.path, entry.is_dir());
-            if entry.path.is_root() || kept || listed.contains(&entry.path) || staying.contains(&entry.path) {
-                staying.extend(entry.path.parent());
+        for Entry { path, kind, .. } in self.far.list().into_iter().rev() {
+            let is_dir = kind == crate::entry::EntryKind::Dir;
+            if path.is_root() || staying.contains(&path) || request.wanted_filter().excludes_with_parents(&path, is_dir)
+            {
+                staying.extend(path.parent());
             } else {
-                leaving.push(entry.path);
+                leaving.push(path);
             }
         }
         if leaving.len() as u64 > limit {
             let detail = format!("{} entries would be deleted and at most {limit} may be: none was", leaving.len());
-            carrier.problem(Problem::new(RelPath::root(), ProblemKind::Refused, detail));
-            return;
+            return Err(Problem::new(RelPath::root(), ProblemKind::Refused, detail));
         }
-        for path in leaving {
-            carrier.report.deleted += self.far.remove(&path) as u64;
-        }
+        Ok(leaving.iter().map(|path| self.far.remove(path) as u64).sum())
     }
 }
 
@@ -74,11 +79,9 @@ impl Transport for MemoryTransport {
         if let Some(missing) = request.wanted_paths().iter().find(|path| !here.contains(path)) {
             return Err(TransportError::NotFound { endpoint: ENDPOINT.to_owned(), path: missing.to_string() });
         }
-        let report = TransferReport { source_clock: Some(clock), ..TransferReport::default() };
-        let mut carrier = Carrier { source: &self.far, sink, observer, report };
-        let covers = |path: &RelPath, is_dir| request.covers(path, is_dir);
-        carrier.carry(Box::new(Listing::new(entries)), &covers).await?;
-        Ok(carrier.report)
+        let source = Relisted { source: &self.far, listed: entries.into_iter().map(Listed::Entry).collect() };
+        let report = copy_covered(&source, request, sink, observer).await?;
+        Ok(TransferReport { source_clock: Some(clock), ..report })
     }
 
     async fn push(
@@ -87,26 +90,43 @@ impl Transport for MemoryTransport {
         source: &dyn TreeSource,
         observer: &dyn Observer,
     ) -> Result<TransferReport, TransportError> {
-        let sink = self.far.pass();
-        let mut carrier = Carrier { source, sink: &sink, observer, report: TransferReport::default() };
-        let excluded = |path: &RelPath, is_dir| request.wanted_filter().excludes_with_parents(path, is_dir);
-
-        let mut entries = Vec::new();
-        let mut stream = source.entries().await.map_err(TransportError::Source)?;
-        while let Some(listed) = stream.next().await.map_err(TransportError::Source)? {
-            match listed {
-                Listed::Entry(entry) if excluded(&entry.path, entry.is_dir()) => {}
-                Listed::Entry(entry) => entries.push(entry),
-                Listed::Problem(problem) => carrier.problem(problem),
+        let filter = request.wanted_filter();
+        let mut listed = Vec::new();
+        let mut entries = source.entries().await.map_err(TransportError::Source)?;
+        while let Some(next) = entries.next().await.map_err(TransportError::Source)? {
+            let excluded =
+                matches!(&next, Listed::Entry(entry) if filter.excludes_with_parents(&entry.path, entry.is_dir()));
+            if !excluded {
+                listed.push(next);
             }
         }
-        // What could not be listed may well be there: an error is no absence.
-        if carrier.report.problems.losses() == 0 {
-            let listed = entries.iter().map(|entry| entry.path.clone()).collect();
-            self.delete_others(request, &listed, &mut carrier);
+        let deleted = self.delete_others(request, &listed);
+        let covered = PullRequest::new().filter(filter.clone());
+        let mut report = copy_covered(&Relisted { source, listed }, &covered, &self.far.pass(), observer).await?;
+        match deleted {
+            Ok(deleted) => report.deleted = deleted,
+            Err(problem) => {
+                observer.notice(&Event::Problem(&problem));
+                report.problems.push(problem);
+            }
         }
-        let covers = |path: &RelPath, is_dir| !excluded(path, is_dir);
-        carrier.carry(Box::new(Listing::new(entries)), &covers).await?;
-        Ok(carrier.report)
+        Ok(report)
+    }
+}
+
+/// A source whose listing was taken before.
+struct Relisted<'a> {
+    source: &'a dyn TreeSource,
+    listed: Vec<Listed>,
+}
+
+#[async_trait]
+impl TreeSource for Relisted<'_> {
+    async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
+        Ok(Box::new(Listing::new(self.listed.clone())))
+    }
+
+    async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {
+        self.source.open(path).await
     }
 }

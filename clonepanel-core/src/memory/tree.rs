@@ -300,7 +300,7 @@ impl Nodes {
 #[async_trait]
 impl TreeSource for MemoryTree {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
-        Ok(Box::new(Listing::new(self.list())))
+        Ok(Box::new(Listing::new(self.list().into_iter().map(Listed::Entry).collect())))
     }
 
     async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {
@@ -312,19 +312,19 @@ impl TreeSource for MemoryTree {
     }
 }
 
-/// Entries that were listed before.
-pub(super) struct Listing(std::vec::IntoIter<Entry>);
+/// What was listed before.
+pub(super) struct Listing(std::vec::IntoIter<Listed>);
 
 impl Listing {
-    pub(super) fn new(entries: Vec<Entry>) -> Self {
-        Self(entries.into_iter())
+    pub(super) fn new(listed: Vec<Listed>) -> Self {
+        Self(listed.into_iter())
     }
 }
 
 #[async_trait]
 impl EntryStream for Listing {
     async fn next(&mut self) -> Result<Option<Listed>, TreeError> {
-        Ok(self.0.next().map(Listed::Entry))
+        Ok(self.0.next())
     }
 }
 

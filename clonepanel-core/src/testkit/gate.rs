@@ -133,17 +133,22 @@ pub struct Yields;
 #[async_trait]
 impl Gate for Yields {
     async fn pass(&self, _: Call, _: &RelPath) -> Result<(), Fault> {
-        let mut waited = false;
-        std::future::poll_fn(|context| {
-            if std::mem::replace(&mut waited, true) {
-                return std::task::Poll::Ready(());
-            }
-            context.waker().wake_by_ref();
-            std::task::Poll::Pending
-        })
-        .await;
+        yield_once().await;
         Ok(())
     }
+}
+
+/// Waits once.
+pub(super) async fn yield_once() {
+    let mut waited = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut waited, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
 }
 
 #[async_trait]

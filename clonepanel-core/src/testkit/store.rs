@@ -101,4 +101,5 @@ macro_rules! table {
 
 /// All rules by name, to be run one by one.
 #[cfg(test)]
+#[allow(clippy::type_complexity)]
 pub(super) const RULES: &[(&str, fn(&dyn StoreFixture))] = __store_rules!([table]());
