@@ -4,6 +4,8 @@
 //! cargo run --example backup -- /srv/backup alice alpha.example.net public_html
 //! ```
 
+#![allow(clippy::print_stdout, reason = "programs talk to people")]
+
 use clonepanel_core::{
     filter::{Filter, Rule},
     job::BackupJob,

@@ -6,6 +6,8 @@
 //! cargo run --example custom_store
 //! ```
 
+#![allow(clippy::print_stdout, reason = "programs talk to people")]
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use clonepanel_core::{
@@ -137,7 +139,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         site.put_file(RelPath::try_from(name)?, vec![b'x'; len], clonepanel_core::time::Timestamp::from_secs(1))?;
         match job.run(&SystemClock, &()).await {
             Ok(outcome) => println!("{}: {} new bytes", outcome.info.id, outcome.info.tally.new_bytes),
-            Err(error) => println!("refused: {error}: {}", error.source().map(ToString::to_string).unwrap_or_default()),
+            Err(error) => {
+                let cause = std::iter::successors(error.source(), |error| error.source()).last();
+                println!("refused: {error}: {}", cause.map(ToString::to_string).unwrap_or_default());
+            }
         }
     }
     Ok(())

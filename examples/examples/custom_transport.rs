@@ -6,6 +6,8 @@
 //! cargo run --example custom_transport
 //! ```
 
+#![allow(clippy::print_stdout, reason = "programs talk to people")]
+
 use async_trait::async_trait;
 use clonepanel_core::{
     job::BackupJob,
@@ -116,4 +118,34 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await?;
     println!("{}: {} files", outcome.info.id, outcome.info.tally.files);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clonepanel_core::testkit::transport::TransportFixture;
+
+    /// What a contract is run against: a far end that the tests can fill, change and look at.
+    struct Fixture(MemoryTree);
+
+    #[async_trait]
+    impl TransportFixture for Fixture {
+        async fn place(&self, tree: &MemoryTree) {
+            self.0.assign(tree);
+        }
+
+        async fn transport(&self) -> Arc<dyn Transport> {
+            Arc::new(TwoWays { first: Blocked, second: MemoryTransport::new(self.0.clone()) })
+        }
+
+        async fn far(&self) -> MemoryTree {
+            self.0.fork()
+        }
+
+        async fn remove(&self, path: &RelPath) {
+            self.0.remove(path);
+        }
+    }
+
+    clonepanel_core::transport_contract!(two_ways, Fixture(MemoryTree::new()));
 }

@@ -4,6 +4,8 @@
 //! cargo run --example quickstart
 //! ```
 
+#![allow(clippy::print_stdout, reason = "programs talk to people")]
+
 use clonepanel_core::{
     job::BackupJob,
     memory::{MemoryStore, MemoryTransport, MemoryTree},

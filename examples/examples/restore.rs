@@ -4,6 +4,8 @@
 //! cargo run --example restore -- /srv/backup example.org public_html ./restored
 //! ```
 
+#![allow(clippy::print_stdout, reason = "programs talk to people")]
+
 use clonepanel_core::{job::RestoreJob, path::RelPath, snapshot_id::SourceName, store::SnapshotStore};
 use clonepanel_store::{HardLinkStore, LocalTree};
 use std::{env, error::Error};

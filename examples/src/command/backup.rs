@@ -81,7 +81,7 @@ impl Backup {
                 .hint("add --store DIR, or write it into the configuration"));
         }
         let config = context.config()?;
-        let names = self.places.iter().map(|name| site_name(name)).collect::<Result<Vec<_>, _>>()?;
+        let names = self.places.iter().map(site_name).collect::<Result<Vec<_>, _>>()?;
         let sites = config.select(&names)?;
         if sites.is_empty() {
             return Err(Failure::usage(format!("{} has no sites", config.path.display()))

@@ -52,7 +52,7 @@ impl Document {
 
     /// A path of the configuration, which is relative to the file.
     pub(crate) fn resolve(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new("")).join(path)
+        self.path.parent().unwrap_or_else(|| Path::new("")).join(path)
     }
 
     fn line(&self, at: usize) -> usize {
