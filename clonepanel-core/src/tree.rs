@@ -1,7 +1,7 @@
 //! The waist: the small vocabulary in which stores and transports meet without knowing each other.
 //!
 //! A *source* lists entries and opens files; a *sink* is offered entries, says which contents it wants and takes them. A
-//! backup, a restore, a database dump and an import are all one of these writing into another; [`copy`] is the plainest way.
+//! backup, a restore, a database dump and an import are all one of these writing into another; [`copy()`] is the plainest way.
 
 mod copy;
 mod error;

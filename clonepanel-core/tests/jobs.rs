@@ -312,7 +312,7 @@ fn an_error_at_any_call_leaves_what_was_there_and_the_next_run_works() {
             match outcome {
                 // Only giving a basis out may fail unnoticed: it is a saving.
                 Ok(outcome) => assert_eq!(outcome.info.state(), SnapshotState::Complete),
-                Err(_) => assert_eq!(store.list(&source()).await.unwrap(), [first.clone()]),
+                Err(_) => assert_eq!(store.list(&source()).await.unwrap(), std::slice::from_ref(&first)),
             }
             assert_eq!(differences(&restored(&store, &first.id, "files").await, &tree), [""; 0]);
             let next = back_up(&store, &changed, day(2)).await.info;

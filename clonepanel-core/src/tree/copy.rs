@@ -1,4 +1,4 @@
-//! [`copy`]: the plainest way from a source to a sink.
+//! [`copy()`]: the plainest way from a source to a sink.
 
 use super::{Basis, FileStream, Listed, TreeError, TreeSink, TreeSource, Want};
 use crate::{
@@ -69,14 +69,14 @@ pub async fn copy(
     copy_covered(source, &PullRequest::new(), sink, observer).await
 }
 
-/// As [`copy`], but only what the request [covers](PullRequest::covers). A group of hard links whose first name is left out
+/// As [`copy()`], but only what the request [covers](PullRequest::covers). A group of hard links whose first name is left out
 /// goes on under the first name that is not.
 ///
 /// # Errors
-/// As [`copy`].
+/// As [`copy()`].
 ///
 /// # Cancel safety
-/// As [`copy`].
+/// As [`copy()`].
 pub async fn copy_covered(
     source: &dyn TreeSource,
     request: &PullRequest,
