@@ -94,11 +94,16 @@ impl ContentIndex {
                 let spare = format!("new-{}-{}", std::process::id(), self.spare_names.fetch_add(1, Ordering::Relaxed));
                 handle::unlink_in(&self.dir, spare.as_bytes())?;
                 link(&spare)?;
-                Ok(rustix::fs::renameat(&self.dir, &spare, &self.dir, &name)?)
+                rustix::fs::renameat(&self.dir, &spare, &self.dir, &name)?;
             }
-            Ok(()) | Err(Errno::EXIST | Errno::MLINK) => Ok(()),
-            Err(error) => Err(error.into()),
+            Ok(()) | Err(Errno::EXIST | Errno::MLINK) => {}
+            Err(error) => return Err(error.into()),
         }
+        // A name here counts as one of the file's names.
+        if is_over(&self.dir, name.as_bytes(), self.link_cap)? {
+            handle::unlink_in(&self.dir, name.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Removes the names of contents that no snapshot has any more, and tells how many bytes that freed.
@@ -168,12 +173,6 @@ fn sweep_dir(dir: &OwnedFd) -> io::Result<u64> {
 
 /// Gives a file another name. An old name in the way is replaced.
 pub(crate) fn link(from: impl AsFd, name: &[u8], dir: impl AsFd, to: &[u8], cap: Option<u64>) -> io::Result<Linked> {
-    if let Some(cap) = cap
-        && let Some(stat) = handle::stat_in(&from, name)?
-        && stat.st_nlink >= cap
-    {
-        return Ok(Linked::Full);
-    }
     let link = || rustix::fs::linkat(&from, name, &dir, to, AtFlags::empty());
     let result = match link() {
         Err(Errno::EXIST) => {
@@ -183,9 +182,19 @@ pub(crate) fn link(from: impl AsFd, name: &[u8], dir: impl AsFd, to: &[u8], cap:
         other => other,
     };
     match result {
+        // Looked at afterwards, as others link at the same time.
+        Ok(()) if is_over(&dir, to, cap)? => {
+            handle::unlink_in(&dir, to)?;
+            Ok(Linked::Full)
+        }
         Ok(()) => Ok(Linked::Done),
         Err(Errno::MLINK) => Ok(Linked::Full),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV) => Ok(Linked::Absent),
         Err(error) => Err(error.into()),
     }
+}
+
+fn is_over(dir: impl AsFd, name: &[u8], cap: Option<u64>) -> io::Result<bool> {
+    let Some(cap) = cap else { return Ok(false) };
+    Ok(handle::stat_in(dir, name)?.is_some_and(|stat| stat.st_nlink > cap))
 }

@@ -56,7 +56,12 @@ impl Incoming {
         Ok(Self { draft: Arc::clone(draft), row, entry: entry.clone(), buffer: Vec::new(), large: None })
     }
 
+    /// A full disk ends the writing for all.
     fn failed(&self, error: io::Error) -> TreeError {
+        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            self.draft.fail("write", self.entry.path.as_bytes(), error);
+            return TreeError::NoSpace { path: self.entry.path.clone() };
+        }
         TreeError::from_io("write", &self.entry.path, error)
     }
 
@@ -66,7 +71,8 @@ impl Incoming {
         let draft = Arc::clone(&self.draft);
         let (file, digest) = match &mut self.large {
             Some(large) => {
-                large.settle().await.map_err(|error| TreeError::from_io("write", &self.entry.path, error))?
+                let settled = large.settle().await;
+                settled.map_err(|error| self.failed(error))?
             }
             None => {
                 let path = self.entry.path.clone();
@@ -137,9 +143,12 @@ impl FileSink for Incoming {
         }
         let (content, body) = match &mut self.large {
             Some(large) => {
-                let (file, digest) =
-                    large.settle().await.map_err(|error| TreeError::from_io("write", &self.entry.path, error))?;
-                (digest.finish(), Body::File(large.name.clone(), file))
+                let name = large.name.clone();
+                let (file, digest) = match large.settle().await {
+                    Ok(settled) => settled,
+                    Err(error) => return Err(self.failed(error)),
+                };
+                (digest.finish(), Body::File(name, file))
             }
             None => (FileDigest::of(&self.buffer), Body::Memory(std::mem::take(&mut self.buffer))),
         };

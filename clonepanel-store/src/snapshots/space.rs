@@ -49,6 +49,12 @@ impl Space {
         Ok(None)
     }
 
+    /// Whether a tenth of everything is free.
+    pub(crate) fn is_ample(&self) -> io::Result<bool> {
+        let stat = rustix::fs::fstatvfs(&self.own)?;
+        Ok(stat.f_bavail >= stat.f_blocks / 10 && stat.f_favail >= stat.f_files / 10)
+    }
+
     /// Counts what is used, and asks the file system every now and then.
     pub(crate) fn use_up(&self, bytes: u64, inodes: u64) -> io::Result<()> {
         let bytes = self.bytes.fetch_add(bytes + inodes * BLOCK, Ordering::Relaxed) + bytes + inodes * BLOCK;

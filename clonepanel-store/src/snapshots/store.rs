@@ -1,7 +1,7 @@
 //! [`HardLinkStore`] and the folders it is made of.
 
 use super::{
-    adopt::{Adopted, leftovers},
+    adopt::{Adopted, Leftover, leftovers},
     content::ContentIndex,
     draft::{Base, Draft, Parts},
     format::{Format, sync_dir},
@@ -32,6 +32,8 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 const OWN: &[u8] = b".clonepanel";
 /// In a source's folder: a link to the newest complete snapshot, for people.
 const LATEST: &[u8] = b"latest";
+/// Ends the name of a staging folder whose run found the disk full.
+const FULL: &[u8] = b".full";
 /// What an interrupted run of a source left behind is kept so long for the next run of that source.
 const KEEP_LEFTOVERS: Duration = Duration::from_hours(24 * 7);
 
@@ -288,7 +290,7 @@ impl Root {
         let base = self.newest_sound(&ids)?;
         self.check_space(base.as_ref())?;
         let adopted = self.adopt(source, new, stop).map_err(failed)?;
-        let staging = Staging::create(&self.staging, source, new.now()).map_err(failed)?;
+        let (adopted, staging) = self.stage(adopted, source, new, stop).map_err(failed)?;
         let draft = Arc::new(Draft::new(Parts {
             base,
             adopted,
@@ -353,8 +355,8 @@ impl Root {
         let best = all.iter().filter(|left| left.source.as_ref() == Some(source) && left.journal > 0);
         let best = best.max_by_key(|left| left.journal);
         let adopted = match best {
-            Some(best) => Adopted::read(&self.staging, &best.name, best.begun)?,
-            None => None,
+            Some(best) if self.may_stay(best)? => Adopted::read(&self.staging, &best.name, best.begun)?,
+            _ => None,
         };
         let kept = adopted.as_ref().map(|adopted| &*adopted.name);
         for left in &all {
@@ -372,6 +374,35 @@ impl Root {
         Ok(adopted)
     }
 
+    /// Makes the staging folder. What an interrupted run left gives way if there is no room for both.
+    fn stage(
+        &self,
+        adopted: Option<Adopted>,
+        source: &SourceName,
+        new: &NewSnapshot,
+        stop: &Stop,
+    ) -> io::Result<(Option<Adopted>, Staging)> {
+        match Staging::create(&self.staging, source, new.now()) {
+            Err(error) if adopted.is_some() && is_full(&error) => {
+                if let Some(adopted) = adopted {
+                    remove_tree(&self.staging, &adopted.name, self.options.threads(), stop)?;
+                }
+                Ok((None, Staging::create(&self.staging, source, new.now())?))
+            }
+            staging => Ok((adopted, staging?)),
+        }
+    }
+
+    /// Marks the staging folder of a run that found the disk full: a rename, which needs no space.
+    pub(crate) fn mark_full(&self, name: &[u8]) {
+        rustix::fs::renameat(&self.staging, name, &self.staging, [name, FULL].concat()).ok();
+    }
+
+    /// Whether what a run left may stay. One that filled the disk up would do it again if it started with all it had.
+    fn may_stay(&self, left: &Leftover) -> io::Result<bool> {
+        Ok(!left.name.ends_with(FULL) || self.space().is_ample()?)
+    }
+
     fn was_left_alone(&self, name: &[u8]) -> bool {
         let now = clonepanel_core::time::Timestamp::from(std::time::SystemTime::now());
         let changed = handle::stat_in(&self.staging, name).ok().flatten().map(|stat| handle::ctime(&stat));
@@ -383,7 +414,7 @@ impl Root {
         drop(self.snapshot_dir(id)?);
         let source = handle::listed_dir_in(&self.dir, id.source().as_str().as_bytes()).map_err(failed)?;
         match self.discard(&source, id) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => {
+            Err(error) if is_full(&error) => {
                 self.space().spend_reserve().map_err(failed)?;
                 self.discard(&source, id).map_err(failed)?;
             }
@@ -446,4 +477,8 @@ impl Root {
             });
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

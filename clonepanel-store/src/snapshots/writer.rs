@@ -18,7 +18,7 @@ use clonepanel_core::{
     time::Timestamp,
     tree::{FileSink, TreeError, TreeSink, Want},
 };
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 /// Writes one snapshot: decides about each entry at once, and leaves the disk to its workers.
 #[derive(Debug)]
@@ -30,6 +30,15 @@ pub(crate) struct Writer {
     pub(crate) id: SnapshotId,
     pub(crate) begun: Timestamp,
     pub(crate) _lock: SourceLock,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if self.draft.queue.failure().is_some_and(|failure| full.contains(&failure.error().kind())) {
+            self.root.mark_full(&self.draft.staging.name);
+        }
+    }
 }
 
 #[async_trait]
