@@ -9,6 +9,7 @@ mod lacking;
 mod namespace;
 mod proxy;
 mod rsyncs;
+mod site;
 mod sshd;
 mod tool;
 
@@ -17,5 +18,11 @@ pub use lacking::may_lack;
 pub use namespace::in_own_mounts;
 pub use proxy::Proxy;
 pub use rsyncs::{StockRsync, stock_rsyncs};
+pub use site::Site;
 pub use sshd::{Login, Sshd, SshdOptions};
 pub use tool::{Ran, Tool};
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

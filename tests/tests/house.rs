@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 const LIBRARIES: [&str; 4] = ["clonepanel-core", "clonepanel-store", "clonepanel-rsync", "clonepanel-whm"];
 /// What core may stand on: each of these is a promise to everybody who implements its traits.
-const CORE_MAY_USE: [&str; 4] = ["async-trait", "blake3", "bytes", "thiserror"];
+const CORE_MAY_USE: [&str; 5] = ["async-trait", "blake3", "bytes", "futures-util", "thiserror"];
 /// Only with its feature `testkit`.
 const TESTKIT_MAY_USE: [&str; 4] = ["filetime", "rustix", "tempfile", "tokio"];
 const LONGEST_FILE: usize = 700;
@@ -76,7 +76,8 @@ fn core_does_no_input_or_output() {
 fn nothing_is_detached() {
     for path in files("rs") {
         let inside = path.strip_prefix(root()).unwrap();
-        if LIBRARIES.iter().any(|library| inside.starts_with(library) && inside.starts_with(format!("{library}/src"))) {
+        let in_library = LIBRARIES.iter().any(|library| inside.starts_with(format!("{library}/src")));
+        if in_library && !inside.starts_with("clonepanel-core/src/testkit") {
             let text = fs::read_to_string(&path).unwrap();
             assert!(!text.contains("tokio::spawn("), "{} starts a task that nobody owns", inside.display());
         }

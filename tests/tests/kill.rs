@@ -87,7 +87,9 @@ fn grow(tree: &Path, round: usize) {
         let content = format!("{round} {number} ").repeat(1 + random.below(4000) as usize);
         fs::write(path, content).unwrap();
     }
-    let (from, to) = (tree.join(format!("d{}", random.below(6))), tree.join(format!("moved{round}")));
+    // A small one: many files gone at once would be suspicious.
+    let from = tree.join(format!("d{}/e{}", random.below(6), random.below(6)));
+    let to = tree.join(format!("moved{round}"));
     if round > 0 && from.exists() {
         fs::rename(from, to).unwrap();
     }
