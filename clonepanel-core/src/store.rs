@@ -95,7 +95,8 @@ pub trait SnapshotWriter: TreeSink {
     /// - **S12** an entry whose content never arrived does not fail the commit: the older version is carried forward and
     ///   marked, or the entry is left out when there is none; either way the snapshot is [`SnapshotState::Partial`] and lists
     ///   it. An entry with a `Vanished` problem is left out without that.
-    /// - **S14** what an `Unlisted` problem covers and was not offered is carried forward from the base and marked.
+    /// - **S14** what an `Unlisted` problem covers, or an `Unreadable` or `Failed` one names, and was not offered is carried
+    ///   forward from the base and marked.
     ///
     /// # Errors
     /// [`StoreError::NoSpace`] and the ways in which the back end fails; the snapshot then stays invisible.

@@ -1,4 +1,4 @@
-//! The contract of [`SnapshotStore`], rule by rule.
+//! The contract of [`SnapshotStore`](crate::store::SnapshotStore), rule by rule.
 
 mod content;
 mod fixture;

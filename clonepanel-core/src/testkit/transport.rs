@@ -1,4 +1,4 @@
-//! The contract of [`Transport`], rule by rule.
+//! The contract of [`Transport`](crate::transport::Transport), rule by rule.
 
 mod fixture;
 mod pull;

@@ -273,14 +273,16 @@ async fn check_carried(id: &str, store: &dyn SnapshotStore, info: &SnapshotInfo,
     }
 }
 
-/// S14: what a directory that could not be listed covers, and was not offered, is carried forward.
+/// S14: what could not be listed, alone or with everything below a directory, is carried forward.
 pub async fn s14_what_was_not_listed_is_carried(fixture: &dyn StoreFixture) {
     let store = fixture.open().await;
     let tree = MemoryTree::new();
     for dir in ["open", "closed", "closed/deep", "closed/deeper", "lost"] {
         tree.put_dir(path(dir)).expect("a free place");
     }
-    for name in ["open/gone", "open/stays", "closed/seen", "closed/unseen", "closed/deep/unseen", "lost/unseen"] {
+    for name in
+        ["open/gone", "open/stays", "closed/seen", "closed/unseen", "closed/deep/unseen", "lost/unseen", "open/refused"]
+    {
         tree.put_file(path(name), format!("the older {name}"), old(1)).expect("a free place");
     }
     let further = EntryKind::File { len: 0, hardlink_to: Some(path("closed/seen")) };
@@ -302,11 +304,13 @@ pub async fn s14_what_was_not_listed_is_carried(fixture: &dyn StoreFixture) {
     for dir in ["closed", "lost"] {
         problems.push(Problem::new(in_files(dir), ProblemKind::Unlisted, "permission denied"));
     }
+    problems.push(Problem::new(in_files("open/refused"), ProblemKind::Unreadable, "permission denied"));
     let info = writer.commit(Seal::new(day(1)).problems(problems)).await.expect("commit a snapshot");
 
     hold!("S14", info.state() == SnapshotState::Partial, "the snapshot is {}", info.state().word());
     let differences = differences(&expected, &tree_of(&*fixture.open().await, &info.id).await);
     hold!("S14", differences.is_empty(), "the snapshot differs: {differences:?}");
-    let carried = ["closed/unseen", "closed/deep/unseen", "closed/deeper", "lost/unseen", "lost/linked"];
+    let carried =
+        ["closed/unseen", "closed/deep/unseen", "closed/deeper", "lost/unseen", "lost/linked", "open/refused"];
     check_carried("S14", &*store, &info, &carried, &["closed/seen", "open/stays"]).await;
 }
