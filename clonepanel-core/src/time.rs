@@ -236,8 +236,13 @@ mod tests {
             assert_eq!(Timestamp::parse_rfc3339(text), Some(moment));
             assert_eq!(Timestamp::parse_compact(&moment.compact()), Some(moment));
         }
-        assert_eq!(Timestamp::parse_rfc3339("2026-08-23T02:15:00.5Z"), Some(Timestamp::new(1_787_451_300, 500_000_000)));
-        for bad in ["", "2026-02-30", "2026-13-01", "2026-08-23T24:00:00Z", "2026-08-23T02:15:00", "2026-08-23T02:15:00.Z"] {
+        assert_eq!(
+            Timestamp::parse_rfc3339("2026-08-23T02:15:00.5Z"),
+            Some(Timestamp::new(1_787_451_300, 500_000_000))
+        );
+        for bad in
+            ["", "2026-02-30", "2026-13-01", "2026-08-23T24:00:00Z", "2026-08-23T02:15:00", "2026-08-23T02:15:00.Z"]
+        {
             assert_eq!(Timestamp::parse_rfc3339(bad), None, "{bad}");
         }
     }
