@@ -9,4 +9,6 @@ pub(crate) use lists::Refusal;
 pub(crate) use receiver::{Answer, Receiver, Step};
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
