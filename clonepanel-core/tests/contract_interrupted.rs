@@ -1,5 +1,6 @@
 //! Backups of random trees in memory that are dropped at every point, and that meet an error at every call.
-#![allow(clippy::unwrap_used)]
+
+#![allow(clippy::unwrap_used)] // A test may.
 
 use clonepanel_core::{
     job::BackupJob,
