@@ -134,7 +134,9 @@ mod tests {
         for name in ["", ".x", "-x", "a/b", "a b", "é", &"a".repeat(201)] {
             assert!(SourceName::new(name).is_err(), "{name}");
         }
-        for id in ["x", "x/1", "x/20260823T021500", "x/20260823T021500Z.0", "x/20260823T021500Z.01", "x/20260823T021500Z/y"] {
+        for id in
+            ["x", "x/1", "x/20260823T021500", "x/20260823T021500Z.0", "x/20260823T021500Z.01", "x/20260823T021500Z/y"]
+        {
             assert!(id.parse::<SnapshotId>().is_err(), "{id}");
         }
     }
