@@ -1,5 +1,5 @@
 //! Deciding 10,000 paths by common rules, and by rules that are meant to be slow.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, reason = "a bench")]
 
 use clonepanel_core::{filter::Filter, path::RelPath};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

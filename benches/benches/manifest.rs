@@ -1,5 +1,5 @@
 //! Writing and reading the manifest of 100,000 files.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, reason = "a bench")]
 
 use clonepanel_core::{
     digest::FileDigest,
@@ -77,7 +77,7 @@ fn encode(info: &SnapshotInfo, records: &[Record]) -> Vec<u8> {
     let mut text = Vec::new();
     let mut encoder = Encoder::new(info, &mut text);
     records.iter().for_each(|record| encoder.record(record, &mut text).unwrap());
-    encoder.finish(&mut text).unwrap();
+    encoder.finish(&mut text);
     text
 }
 

@@ -1,5 +1,5 @@
 //! A snapshot in which nothing changed beside `cp -al`, and deleting one beside `rm -rf`: 10,000 files, all peers in one run.
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, reason = "a bench")]
 
 use clonepanel_benches::{
     hosting::{self, Shape},
@@ -92,7 +92,14 @@ fn rounds<T>(count: u64, before: impl Fn() -> T, timed: impl Fn(T) -> T, after: 
 }
 
 fn shell(program: &str, arguments: &[&Path]) {
-    assert!(Command::new(program.split(' ').next().unwrap()).args(program.split(' ').skip(1)).args(arguments).status().unwrap().success());
+    assert!(
+        Command::new(program.split(' ').next().unwrap())
+            .args(program.split(' ').skip(1))
+            .args(arguments)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 fn benches(criterion: &mut Criterion) {

@@ -22,9 +22,20 @@ const WORDS: &str = "the of and to in is for that on with as this by from post p
     theme plugin admin ajax nonce cron cache width height color margin padding border display flex grid auto none inline \
     px em rem var let const document window addEventListener querySelector innerHTML style onclick data";
 const CORE_DIRS: [&str; 14] = [
-    "wp-admin/css", "wp-admin/js", "wp-admin/includes", "wp-admin/images", "wp-admin/network", "wp-includes/blocks/a",
-    "wp-includes/blocks/b", "wp-includes/js/dist", "wp-includes/js/tinymce", "wp-includes/css",
-    "wp-includes/rest-api/endpoints", "wp-includes/sodium/src", "wp-includes/ID3", "wp-includes/fonts",
+    "wp-admin/css",
+    "wp-admin/js",
+    "wp-admin/includes",
+    "wp-admin/images",
+    "wp-admin/network",
+    "wp-includes/blocks/a",
+    "wp-includes/blocks/b",
+    "wp-includes/js/dist",
+    "wp-includes/js/tinymce",
+    "wp-includes/css",
+    "wp-includes/rest-api/endpoints",
+    "wp-includes/sodium/src",
+    "wp-includes/ID3",
+    "wp-includes/fonts",
 ];
 const PLUGIN_DIRS: [&str; 6] = ["includes", "assets/js", "assets/css", "assets/img", "vendor/lib/src", "languages"];
 const THEME_DIRS: [&str; 4] = ["inc", "templates", "assets", "parts"];
@@ -101,7 +112,14 @@ impl Host {
     fn new(root: &Path, random: Random) -> Self {
         let words: Vec<_> = WORDS.split_whitespace().collect();
         let pools = [0, 1, 2].map(|kind| text(&mut Random::new(kind), &words, kind));
-        Self { root: root.to_owned(), random, pools, picture: Random::of("picture").bytes(8 << 20), words, count: Count::default() }
+        Self {
+            root: root.to_owned(),
+            random,
+            pools,
+            picture: Random::of("picture").bytes(8 << 20),
+            words,
+            count: Count::default(),
+        }
     }
 
     fn site(&mut self, number: usize, shape: Shape) -> io::Result<()> {
@@ -228,7 +246,12 @@ impl Host {
 
     fn row(&self, random: &mut Random, number: usize) -> String {
         let words: Vec<_> = (0..random.between(20, 160)).map(|_| *random.pick(&self.words)).collect();
-        format!("({number},{},'{}','title {}','publish','open')", random.between(1, 9), words.join(" "), random.below(1_000_000))
+        format!(
+            "({number},{},'{}','title {}','publish','open')",
+            random.between(1, 9),
+            words.join(" "),
+            random.below(1_000_000)
+        )
     }
 
     fn uploads(&mut self, public: &str, site: usize, mut left: usize) -> io::Result<()> {
@@ -236,7 +259,9 @@ impl Host {
             let (year, month) = (self.random.between(2021, 2024), self.random.between(1, 12));
             let base = format!("{public}/wp-content/uploads/{year}/{month:02}/img-{site}-{number}");
             let big = size(&mut self.random, 110_000.0, 0.9, 2000, 3 << 20);
-            for (suffix, part) in [("", 1.0), ("-1024x768", 0.35), ("-768x576", 0.22), ("-300x225", 0.06), ("-150x150", 0.025)] {
+            for (suffix, part) in
+                [("", 1.0), ("-1024x768", 0.35), ("-768x576", 0.22), ("-300x225", 0.06), ("-150x150", 0.025)]
+            {
                 if left == 0 {
                     return Ok(());
                 }
@@ -359,8 +384,23 @@ fn text(random: &mut Random, words: &[&str], kind: u64) -> Vec<u8> {
         let tabs = "\t".repeat(random.below(5));
         let n = random.below(100_000);
         let line = match kind {
-            0 => writeln!(text, "{tabs}${} = {}( '{}', ${}_{n} ); // {}", w[0], w[1], w[2..5].join("_"), w[5], w[3..].join(" ")),
-            1 => writeln!(text, "{tabs}{}.{}=function({}){{return {}*{n}}};", w[0], w[1], w[2..4].join(","), w[3..].join("+")),
+            0 => writeln!(
+                text,
+                "{tabs}${} = {}( '{}', ${}_{n} ); // {}",
+                w[0],
+                w[1],
+                w[2..5].join("_"),
+                w[5],
+                w[3..].join(" ")
+            ),
+            1 => writeln!(
+                text,
+                "{tabs}{}.{}=function({}){{return {}*{n}}};",
+                w[0],
+                w[1],
+                w[2..4].join(","),
+                w[3..].join("+")
+            ),
             _ => writeln!(text, ".{}-{}{{{}:{}px;{}:#{n:06x}}}", w[0], w[1], w[2], random.below(2000), w[5]),
         };
         line.expect("write to a string");

@@ -1,4 +1,5 @@
 //! Connections that end or fall silent at any byte. `tests/campaign cut 200` does it more often.
+#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
 
 use clonepanel_core::{
     memory::MemoryTree,
@@ -40,17 +41,18 @@ fn a_connection_cut_at_any_byte() {
 fn what_arrived_before_a_cut_is_kept() {
     let sshd = Sshd::start();
     let site = Site::new().backed_up_over(&sshd.login());
-    for number in 0..30 {
+    for number in 0..100 {
         fs::write(site.tree.join(format!("picture{number}")), noise(100_000)).unwrap();
     }
     let proxy = Proxy::to(sshd.port());
-    proxy.cut_after(2_000_000);
+    proxy.cut_after(8_000_000);
     site.over_ssh(&sshd.login_at(proxy.port())).assert(FAILED, &["hint"]);
     let before = proxy.bytes().0;
     proxy.cut_after(u64::MAX);
     site.over_ssh(&sshd.login_at(proxy.port())).assert(0, &[]);
     let second = proxy.bytes().0 - before;
-    assert!(second < 2_000_000, "the second run asked for {second} bytes of 3,000,000");
+    // Up to its window, 2 MiB, ssh itself may lose of what it had received.
+    assert!(second < 6_000_000, "the second run asked for {second} bytes of 10,000,000");
     site.tool.assert_verifies();
 }
 

@@ -1,5 +1,6 @@
 //! Every stock rsync of this machine, in every protocol that it can be brought to, over a real login: the installed one, the older
 //! one that the set-up of the tests unpacks, and whatever `CLONEPANEL_RSYNCS` names.
+#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
 
 use clonepanel_core::{
     memory::MemoryTree,

@@ -48,12 +48,8 @@ struct Options {
 
 impl Options {
     fn from_arguments() -> Self {
-        let mut options = Self {
-            files: 100_000,
-            rounds: 5,
-            cipher: "aes128-gcm@openssh.com".to_owned(),
-            dir: std::env::temp_dir(),
-        };
+        let mut options =
+            Self { files: 100_000, rounds: 5, cipher: "aes128-gcm@openssh.com".to_owned(), dir: std::env::temp_dir() };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             let value = arguments.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -125,7 +121,8 @@ impl Bench {
 
     /// Making and deleting a snapshot's tree, beside `cp -al` and `rm -rf`; without any connection.
     fn links_and_prune(&mut self) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
         let store = HardLinkStore::open(self.dir.join("store")).expect("open the store");
         let source = SourceName::new("site").expect("name");
         let newest = runtime.block_on(store.list(&source)).expect("list").pop().expect("a snapshot").id;
