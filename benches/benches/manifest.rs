@@ -26,7 +26,7 @@ fn benches(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(records.len() as u64)).sample_size(20);
     group.bench_function("encode", |b| b.iter(|| encode(&info, black_box(&records))));
     group.bench_function("decode", |b| b.iter(|| assert_eq!(decode(black_box(&text)), records.len())));
-    let lines: Vec<Vec<u8>> = records.iter().map(|record| line(record)).collect();
+    let lines: Vec<Vec<u8>> = records.iter().map(line).collect();
     group.bench_function("decode_record", |b| {
         b.iter(|| lines.iter().for_each(|line| drop(black_box(decode_record(line).unwrap()))));
     });
