@@ -59,7 +59,9 @@ fn drive(receiver: &mut Receiver, choice: u8, content: &mut u64) -> Result<(), c
         }
         while let Some((index, entry)) = receiver.next_entry() {
             if entry.has_content() {
-                let answer = signature(receiver);
+                let has_basis = choice & 32 != 0;
+                let answer =
+                    if has_basis { signature(receiver) } else { Answer { head: SumHead::default(), sums: Vec::new() } };
                 receiver.ask(index, entry.len().unwrap_or(0).min(1 << 20), &answer)?;
             } else {
                 receiver.settle(index);

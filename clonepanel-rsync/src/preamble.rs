@@ -280,6 +280,13 @@ impl Preamble {
         }
     }
 
+    /// A clock that went back behind the last scan names too few files: nothing it says about changes can be believed.
+    pub(crate) fn check_clock(&mut self, since: Option<Timestamp>) {
+        if self.clock.is_none_or(|clock| since.is_some_and(|since| clock < since)) {
+            self.touched = None;
+        }
+    }
+
     /// What the report says about a file.
     pub(crate) fn freshness(&self, path: &RelPath) -> Freshness {
         match &self.touched {
@@ -319,6 +326,15 @@ mod tests {
                 [Freshness::Touched, Freshness::Touched, Freshness::Settled]
             );
         }
+    }
+
+    #[test]
+    fn a_clock_that_went_back_is_not_believed() {
+        let mut preamble = read(b"mark\nclock 17\ntouched\n\0go\n", 1).unwrap().0;
+        preamble.check_clock(Some(Timestamp::from_secs(17)));
+        assert_eq!(preamble.freshness(&RelPath::root()), Freshness::Settled);
+        preamble.check_clock(Some(Timestamp::from_secs(18)));
+        assert_eq!(preamble.freshness(&RelPath::root()), Freshness::Unknown);
     }
 
     #[test]

@@ -195,6 +195,7 @@ impl<'a> Pull<'a> {
             let text = format!("the login prints text of its own, which was skipped: {noise}");
             self.observer.notice(&Event::Message { text: &text });
         }
+        self.preamble.check_clock(self.request.fresh_since());
         self.report.source_clock = self.preamble.clock;
         let missing = |path: String| {
             Broken::Transport(TransportError::NotFound { endpoint: self.connect.endpoint().to_owned(), path })
