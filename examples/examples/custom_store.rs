@@ -140,8 +140,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         match job.run(&SystemClock, &()).await {
             Ok(outcome) => println!("{}: {} new bytes", outcome.info.id, outcome.info.tally.new_bytes),
             Err(error) => {
-                let cause = std::iter::successors(error.source(), |error| error.source()).last();
-                println!("refused: {error}: {}", cause.map(ToString::to_string).unwrap_or_default());
+                let mut cause: &dyn Error = &error;
+                while let Some(source) = cause.source() {
+                    cause = source;
+                }
+                println!("refused: {error}: {cause}");
             }
         }
     }

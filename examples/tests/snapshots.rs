@@ -1,5 +1,7 @@
 //! A folder of this machine through all commands: the way of somebody who tries the tool for the first time.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up fails it")]
+
 mod tool;
 
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! Runs the tool as a person or a script would, in a folder of its own.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "what a test cannot set up fails it")]
 
 use serde_json::Value;
 use std::{

@@ -5,12 +5,12 @@ use crate::{
     output::{Output, json, progress::Progress, show},
 };
 use clonepanel_core::{
-    job::BackupJob,
+    job::{BackupError, BackupJob},
     problem::ProblemKind,
     snapshot_id::SourceName,
     store::{SnapshotInfo, SnapshotState, SnapshotStore},
     time::SystemClock,
-    transport::{PullRequest, TransferReport, Transport},
+    transport::{PullRequest, TransferReport, Transport, TransportError},
 };
 use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
@@ -127,6 +127,7 @@ async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, tur
     };
     progress.phase("");
     let start = Instant::now();
+    let endpoint = plan.transport.endpoint().to_owned();
     let job =
         BackupJob::new(store, plan.site).part(crate::selector::files(), plan.transport, plan.request).audit(AUDIT_DAYS);
     let result = match job.run(&SystemClock, &progress).await {
@@ -134,9 +135,21 @@ async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, tur
             let traffic = outcome.parts.iter().map(|part| Traffic::of(&part.report)).sum();
             Ok((outcome.info, traffic))
         }
-        Err(error) => Err(Failure::because(&error)),
+        Err(error) => Err(told(&error, &endpoint)),
     };
+    progress.finish(result.as_ref().err());
     Made { site, seconds: start.elapsed().as_secs_f64(), result }
+}
+
+/// What a person is told; when a path is missing, which one.
+fn told(error: &BackupError, endpoint: &str) -> Failure {
+    let failure = Failure::because(error);
+    match error {
+        BackupError::Part { source: TransportError::NotFound { .. }, .. } if !failure.message.contains(endpoint) => {
+            failure.within(endpoint)
+        }
+        _ => failure,
+    }
 }
 
 fn tell_snapshot(output: &Output, info: &SnapshotInfo, traffic: &Traffic, seconds: f64) {
