@@ -8,7 +8,7 @@ use clonepanel_core::{
 };
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT},
+    fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT},
     io::Errno,
 };
 use std::{fs::File, io, path::Path};
@@ -19,6 +19,9 @@ const LISTED: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOF
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 const CREATE: OFlags =
     OFlags::RDWR.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Directories are listed by so many bytes at once.
+const LISTING: usize = 32 << 10;
 
 /// The directory that the user named: the only place where links are followed.
 pub(crate) fn open_root(path: &Path) -> io::Result<OwnedFd> {
@@ -93,7 +96,11 @@ pub(crate) fn unlink_in(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
 /// The names in a directory that can be listed, with their inode numbers and kinds, without `.` and `..`.
 pub(crate) fn names_in(dir: impl AsFd) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(dir)? {
+    // An earlier listing through the same handle left it at its end.
+    rustix::fs::seek(&dir, SeekFrom::Start(0))?;
+    let mut buffer = Vec::with_capacity(LISTING);
+    let mut entries = RawDir::new(dir, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
