@@ -100,8 +100,13 @@ impl Backup {
                 ));
             }
             let request = PullRequest::new().paths(account.paths.clone()).filter(account.filter.clone());
-            let transport =
-                crate::connect::account(server, account, Vec::new()).map_err(|failure| failure.within(&site.name))?;
+            let transport = match crate::connect::account(server, account, Vec::new()) {
+                Ok(transport) => transport,
+                Err(failure) => {
+                    runner.give_up(site.name.clone(), failure.within(&site.name));
+                    continue;
+                }
+            };
             runner.add(Plan {
                 site: site.name.clone(),
                 server: server.name.clone(),

@@ -36,6 +36,7 @@ pub(super) struct Runner {
     store: Arc<dyn SnapshotStore>,
     output: Arc<Output>,
     plans: Vec<Plan>,
+    given_up: Vec<(SourceName, Failure)>,
 }
 
 /// What travelled, over all parts of a snapshot.
@@ -55,17 +56,22 @@ struct Made {
 
 impl Runner {
     pub(super) fn new(store: Arc<dyn SnapshotStore>, output: Arc<Output>) -> Self {
-        Self { store, output, plans: Vec::new() }
+        Self { store, output, plans: Vec::new(), given_up: Vec::new() }
     }
 
     pub(super) fn add(&mut self, plan: Plan) {
         self.plans.push(plan);
     }
 
+    /// Counts a site as failed before it was tried.
+    pub(super) fn give_up(&mut self, site: SourceName, failure: Failure) {
+        self.given_up.push((site, failure));
+    }
+
     /// Runs all of it. The set owns the jobs: dropping this future ends them.
     pub(super) async fn run(self) -> Result<Outcome, Failure> {
-        let Self { store, output, plans } = self;
-        let alone = plans.len() == 1;
+        let Self { store, output, plans, given_up } = self;
+        let alone = plans.len() + given_up.len() == 1;
         let mut turns: HashMap<String, Arc<Semaphore>> = HashMap::new();
         let mut jobs = JoinSet::new();
         for plan in plans {
@@ -75,6 +81,13 @@ impl Runner {
             jobs.spawn(one(plan, Arc::clone(&store), Arc::clone(&output), Arc::clone(turn)));
         }
         let mut total = Total::default();
+        for (site, failure) in given_up {
+            if alone {
+                return Err(failure);
+            }
+            tell_failure(&output, &site, &failure);
+            total.failed += 1;
+        }
         while let Some(joined) = jobs.join_next().await {
             let made = joined.map_err(|error| Failure::failed(format!("a job broke: {error}")))?;
             match made.result {
@@ -85,13 +98,7 @@ impl Runner {
                 // The only job's failure is the command's own.
                 Err(failure) if alone => return Err(failure),
                 Err(failure) => {
-                    output.failure(&failure);
-                    output.event(&json!({
-                        "event": "failure",
-                        "site": made.site.as_str(),
-                        "error": failure.message,
-                        "hint": failure.hint,
-                    }));
+                    tell_failure(&output, &made.site, &failure);
                     total.failed += 1;
                 }
             }
@@ -150,6 +157,12 @@ fn told(error: &BackupError, endpoint: &str) -> Failure {
         }
         _ => failure,
     }
+}
+
+fn tell_failure(output: &Output, site: &SourceName, failure: &Failure) {
+    output.failure(failure);
+    let Failure { message, hint, .. } = failure;
+    output.event(&json!({ "event": "failure", "site": site.as_str(), "error": message, "hint": hint }));
 }
 
 fn tell_snapshot(output: &Output, info: &SnapshotInfo, traffic: &Traffic, seconds: f64) {
