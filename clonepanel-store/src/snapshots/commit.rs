@@ -24,6 +24,7 @@ use clonepanel_core::{
     problem::{Problem, ProblemKind, Problems},
     snapshot_id::SnapshotId,
     store::{Seal, SnapshotInfo, SnapshotState, StoreError, Tally},
+    tree::TreeError,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -51,13 +52,13 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
     drop_lost(&draft, &mut dropped, &mut problems);
     link_groups(&draft, &groups, &mut dropped, &mut problems, stop)?;
 
-    let table = Arc::new(std::mem::take(&mut draft.lock().table));
+    let table = Arc::new(draft.lock().take_table());
     let order: Vec<RowId> = table.sorted().into_iter().filter(|id| !dropped.contains(id)).collect();
     let dressed = order.iter().filter(|&&id| {
         let path = table.path(id);
         table.row(id).is_some_and(|row| row.kind == RowKind::Dir) && !path.is_empty() && draft.places.is_plain(path)
     });
-    run(&draft, dressed.map(|&row| Op::Dress { table: Arc::clone(&table), row }).collect(), stop)?;
+    run(&draft, dressed.map(|&row| Op::Dress { table: Arc::clone(&table), row }), stop)?;
 
     let info = SnapshotInfo {
         id: writer.id.clone(),
@@ -82,7 +83,7 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
 
     // The snapshot exists: nothing from here on can change that.
     let stored = order.iter().filter(|&&id| table.row(id).is_some_and(|row| row.has(STORED)));
-    drop(run(&draft, stored.map(|&row| Op::Index { table: Arc::clone(&table), row }).collect(), stop));
+    drop(run(&draft, stored.map(|&row| Op::Index { table: Arc::clone(&table), row }), stop));
     if info.state() == SnapshotState::Complete {
         drop(writer.root.point_latest(&info.id));
     }
@@ -96,15 +97,9 @@ fn is_root(table: &Table, order: &[RowId]) -> bool {
 
 fn finish_queue(draft: &Draft, stop: &Stop) -> Result<(), StoreError> {
     draft.queue.wait_idle();
-    if let Some(failure) = draft.queue.failure() {
-        let error = failure.error();
-        return Err(match StoreError::from_io(failure.action, error) {
-            full @ StoreError::NoSpace { .. } => full,
-            _ => draft
-                .check()
-                .err()
-                .map_or_else(|| StoreError::from_io(failure.action, failure.error()), StoreError::Tree),
-        });
+    match draft.check() {
+        Err(TreeError::NoSpace { .. }) => return Err(StoreError::NoSpace { what: draft.shortage() }),
+        other => other?,
     }
     if stop.is_set() {
         return Err(StoreError::from_io("commit the snapshot", std::io::ErrorKind::Interrupted.into()));
@@ -113,14 +108,14 @@ fn finish_queue(draft: &Draft, stop: &Stop) -> Result<(), StoreError> {
 }
 
 /// Lets the workers do all of this, and waits for them.
-fn run(draft: &Draft, ops: Vec<Op>, stop: &Stop) -> Result<(), StoreError> {
+fn run(draft: &Draft, ops: impl IntoIterator<Item = Op>, stop: &Stop) -> Result<(), StoreError> {
     let mut ops = ops.into_iter();
     loop {
         let batch: Vec<_> = ops.by_ref().take(BATCH).collect();
         if batch.is_empty() {
             return finish_queue(draft, stop);
         }
-        draft.queue.push(Batch { ops: batch, _room: None });
+        draft.queue.push_waiting(Batch { ops: batch, _room: None });
     }
 }
 

@@ -174,6 +174,11 @@ impl Draft {
         }
     }
 
+    /// What there was too little of.
+    pub(crate) fn shortage(&self) -> &'static str {
+        self.space.shortage(1, 1).ok().flatten().unwrap_or("disk space")
+    }
+
     /// Hands the gathered work over if there is enough of it, waiting for room. Nothing is lost when this is dropped.
     pub(crate) async fn make_way(&self) -> Result<(), TreeError> {
         if self.lock().batch.len() >= FULL_BATCH {
@@ -231,6 +236,13 @@ impl Draft {
 }
 
 impl State {
+    /// Ends the gathering: the table without what was needed to fill it.
+    pub(crate) fn take_table(&mut self) -> Table {
+        (self.by_path, self.by_hash, self.by_name) = Default::default();
+        self.base_names = None;
+        std::mem::take(&mut self.table)
+    }
+
     /// Gathers work on what lies in the directory `parent`. Small batches end where a directory ends, so that workers stay
     /// out of each other's way.
     pub(crate) fn gather(&mut self, parent: &[u8], op: Op, queue: &Queue) {

@@ -4,7 +4,7 @@ use super::{
     content::stored_mode,
     draft::Draft,
     table::{LOST, RowId, RowKind, STORED, SUCCEEDS, TORN, WAITING},
-    work::{Body, Keep, Op, SameAsBase, Trust},
+    work::{Body, Keep, Op, SameAsBase},
 };
 use crate::{blocking, handle};
 use async_trait::async_trait;
@@ -206,18 +206,10 @@ impl Draft {
         let same = old.is_some_and(|old| {
             old.content() == Some(content) && stored_mode(old.mode()) == stored_mode(entry.meta.mode)
         });
-        let audited = old.is_some() && self.audit.is_some_and(|slice| slice.contains(&entry.path));
         let mut record = Record { entry: entry.clone(), content: Some(content), marks: Marks::default() };
         record.entry.kind = EntryKind::File { len: content.len, hardlink_to: None };
-        let keep = Keep {
-            row,
-            record,
-            content,
-            body,
-            same: if same { SameAsBase::Yes } else { SameAsBase::No },
-            trust: if audited { Trust::Rehash } else { Trust::Record },
-            _room: room,
-        };
+        let keep =
+            Keep { row, record, content, body, same: if same { SameAsBase::Yes } else { SameAsBase::No }, _room: room };
         let (parent, _) = handle::split(path);
         state.gather(parent, Op::Keep(Box::new(keep)), &self.queue);
     }

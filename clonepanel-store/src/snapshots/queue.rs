@@ -101,6 +101,16 @@ impl Queue {
         }
     }
 
+    /// As [`Self::push`], waiting on this thread while much is queued.
+    pub(crate) fn push_waiting(&self, batch: Batch) {
+        let mut inner = self.lock();
+        while inner.batches.len() >= MAX_BATCHES && !inner.closed {
+            inner = self.idle.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(inner);
+        self.push(batch);
+    }
+
     /// The next batch, waiting for one; `None` when the queue was closed.
     pub(crate) fn take(&self) -> Option<Taken<'_>> {
         let mut inner = self.lock();
@@ -180,7 +190,7 @@ impl Drop for Taken<'_> {
         self.batch = None;
         let mut inner = self.queue.lock();
         inner.busy -= 1;
-        if inner.busy == 0 && inner.batches.is_empty() {
+        if inner.batches.len() < MAX_BATCHES {
             self.queue.idle.notify_all();
         }
     }

@@ -61,7 +61,6 @@ pub(crate) struct Keep {
     pub(crate) content: FileDigest,
     pub(crate) body: Body,
     pub(crate) same: SameAsBase,
-    pub(crate) trust: Trust,
     pub(crate) _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -78,14 +77,6 @@ pub(crate) enum Body {
 pub(crate) enum SameAsBase {
     No,
     Yes,
-}
-
-/// Whether stored bytes are believed to be what their record says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// This is an audit: they are hashed again before they are linked.
-    Rehash,
-    Record,
 }
 
 /// The threads of one writer; they end when this is dropped.
@@ -341,24 +332,21 @@ impl<'a> Worker<'a> {
     }
 
     fn keep(&mut self, keep: Keep) -> io::Result<()> {
-        let Keep { row, record, content, body, same, trust, _room } = keep;
+        let Keep { row, record, content, body, same, _room } = keep;
         let path = record.entry.path.as_bytes();
         let mode = record.entry.meta.mode;
         let (mut linked, mut flags) = (Linked::Absent, STORED);
-        if trust == Trust::Rehash {
-            // What is stored under this hash may be what the audit is looking for: it is replaced, here and in the index.
-            if same == SameAsBase::Yes && self.base_is_sound(path, &content) {
+        match same {
+            SameAsBase::No => linked = self.link_known(path, &content, mode)?,
+            // It was asked for although the base has it. The stored bytes are hashed again before they are believed: if they
+            // are not what their record says, what arrived takes their place, here and in the index.
+            SameAsBase::Yes if self.base_is_sound(path, &content) => {
                 linked = self.link_base(path)?;
-            } else {
-                flags |= SUCCEEDS;
+                if linked != Linked::Done {
+                    linked = self.link_known(path, &content, mode)?;
+                }
             }
-        } else {
-            if same == SameAsBase::Yes {
-                linked = self.link_base(path)?;
-            }
-            if linked != Linked::Done {
-                linked = self.link_known(path, &content, mode)?;
-            }
+            SameAsBase::Yes => flags |= SUCCEEDS,
         }
         if matches!(linked, Linked::Full | Linked::Wrong) {
             flags |= SUCCEEDS;
