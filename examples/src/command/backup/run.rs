@@ -152,7 +152,9 @@ async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, tur
 fn told(error: &BackupError, endpoint: &str) -> Failure {
     let failure = Failure::because(error);
     match error {
-        BackupError::Part { source: TransportError::NotFound { .. }, .. } if !failure.message.contains(endpoint) => {
+        BackupError::Part { source: TransportError::NotFound { .. }, .. }
+            if !endpoint.ends_with(':') && !failure.message.contains(endpoint) =>
+        {
             failure.within(endpoint)
         }
         _ => failure,
