@@ -1,6 +1,12 @@
 //! What a person gets for everything that goes wrong around a backup: one clear line, the right exit code, the earlier
 //! snapshots untouched and a next run that simply works.
-#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::result_large_err,
+    clippy::unwrap_used
+)]
 
 use clonepanel_tests::{Ran, Site, Sshd, SshdOptions, Tool};
 use std::{

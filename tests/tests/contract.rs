@@ -2,7 +2,13 @@
 //!
 //! The back ends that need no server run theirs in their own crates; the store and the local transport run here too, so that this
 //! file is the whole list.
-#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::result_large_err,
+    clippy::unwrap_used
+)]
 
 use async_trait::async_trait;
 use clonepanel_core::{

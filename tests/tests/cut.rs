@@ -1,5 +1,11 @@
 //! Connections that end or fall silent at any byte. `tests/campaign cut 200` does it more often.
-#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::result_large_err,
+    clippy::unwrap_used
+)]
 
 use clonepanel_core::{
     memory::MemoryTree,

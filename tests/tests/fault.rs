@@ -1,6 +1,12 @@
 //! Errors everywhere: at the n-th call for every n of a whole run, a full disk, no inodes left. Nothing is visible before the commit,
 //! older snapshots stay exact, and the next run succeeds unaided.
-#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::result_large_err,
+    clippy::unwrap_used
+)]
 
 use clonepanel_core::{
     job::{BackupError, BackupJob, BackupOutcome, RestoreJob},

@@ -1,5 +1,11 @@
 //! Rules of the house that no compiler checks.
-#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::result_large_err,
+    clippy::unwrap_used
+)]
 
 use std::{
     fs,

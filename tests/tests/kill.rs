@@ -1,6 +1,12 @@
 //! `kill -9` at random moments of a backup: nothing is visible before the commit, older snapshots stay exact, and the next
 //! run succeeds unaided. `tests/campaign kill 500` does it more often.
-#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::result_large_err,
+    clippy::unwrap_used
+)]
 
 use clonepanel_tests::{Fingerprint, Ran, Tool};
 use std::{

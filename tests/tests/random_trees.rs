@@ -1,6 +1,12 @@
 //! Random trees and random edits over a real sshd and a stock rsync: each snapshot restores exactly, and no older one changes by a
 //! byte or an attribute. `tests/campaign random-trees 200` does it for 200 trees.
-#![allow(clippy::expect_used, clippy::print_stderr, clippy::print_stdout, clippy::result_large_err, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::result_large_err,
+    clippy::unwrap_used
+)]
 
 use clonepanel_core::{
     job::{BackupJob, RestoreJob, VerifyJob},
