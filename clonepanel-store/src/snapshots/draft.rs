@@ -70,7 +70,7 @@ pub(crate) struct State {
     pub(crate) groups: Vec<(RowId, RowId)>,
     /// Contents stored by this run.
     by_hash: HashMap<u64, RowId, Plain>,
-    /// Files stored by this run, by name and length, and by name, length and time.
+    /// Files stored by this run, by name and length.
     pub(crate) by_name: HashMap<u64, RowId, Plain>,
     /// Files of the base by name and length, once they are asked for: hash in the upper half, row in the lower.
     pub(crate) base_names: Option<Vec<u64>>,
@@ -161,11 +161,6 @@ impl Draft {
         self.key((crate::handle::split(path).1, len))
     }
 
-    /// The key of a name with a length and a time.
-    pub(crate) fn exact_key(&self, path: &[u8], len: u64, mtime: Timestamp) -> u64 {
-        self.key((crate::handle::split(path).1, len, mtime))
-    }
-
     /// Fails once anything failed behind the caller's back.
     pub(crate) fn check(&self) -> Result<(), TreeError> {
         match self.queue.failure() {
@@ -212,10 +207,8 @@ impl Draft {
         let mut state = self.lock();
         let Some(kept) = state.table.row_mut(row) else { return };
         kept.flags |= flags;
-        let mtime = kept.mtime();
-        let path = state.table.path(row);
-        let keys = [self.name_key(path, content.len), self.exact_key(path, content.len, mtime)];
-        state.by_name.extend(keys.map(|key| (key, row)));
+        let key = self.name_key(state.table.path(row), content.len);
+        state.by_name.insert(key, row);
         state.by_hash.insert(self.content_key(content, mode), row);
     }
 

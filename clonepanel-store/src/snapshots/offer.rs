@@ -271,14 +271,15 @@ impl Draft {
     }
 
     fn namesake(&self, state: &mut State, path: &[u8], len: u64, mtime: Timestamp) -> Option<Arc<dyn Basis>> {
-        let exact = self.exact_key(path, len, mtime);
-        let alike = self.name_key(path, len);
-        let in_run = |state: &State, key| {
-            let &id = state.by_name.get(&key)?;
-            let row = state.table.row(id)?;
-            (row.has(STORED) && row.len == len).then(|| self.basis(&self.staging.tree, state.table.path(id), len))
-        };
-        in_run(state, exact).or_else(|| self.namesake_in_base(state, path, len, mtime)).or_else(|| in_run(state, alike))
+        let row = state.by_name.get(&self.name_key(path, len)).copied();
+        let row =
+            row.and_then(|id| Some((id, state.table.row(id)?))).filter(|(_, row)| row.has(STORED) && row.len == len);
+        let (id, same_time) = row.map_or((None, false), |(id, row)| (Some(id), row.mtime() == mtime));
+        let in_run = |state: &State| id.map(|id| self.basis(&self.staging.tree, state.table.path(id), len));
+        if same_time {
+            return in_run(state);
+        }
+        self.namesake_in_base(state, path, len, mtime).or_else(|| in_run(state))
     }
 
     fn namesake_in_base(&self, state: &mut State, path: &[u8], len: u64, mtime: Timestamp) -> Option<Arc<dyn Basis>> {

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Batches that may wait; whoever queues more waits for room.
 const MAX_BATCHES: usize = 16;
 /// Content that may wait to be written, in KiB.
-const MAX_CONTENT_KIB: usize = 4096;
+const MAX_CONTENT_KIB: usize = 3072;
 
 /// Batches of work, taken by whichever worker is free, and the first failure of any of them.
 #[derive(Debug)]
