@@ -97,6 +97,9 @@ impl Pull<'_> {
                 TransportError::Interrupted { endpoint, detail: format!("nothing came for {secs} s") }
             }
             Broken::Protocol(ProtocolError::Remote(code)) => self.remote(Some(code)),
+            Broken::Protocol(error @ ProtocolError::Unsupported(_)) => {
+                TransportError::Unsupported { endpoint, detail: error.to_string() }
+            }
             Broken::Protocol(error) if self.receiver.agreed().is_none() => {
                 let greeting = Escaped(self.greeting.trim_ascii());
                 let detail = format!("{error}; it began with \"{greeting}\": keep login scripts from printing");
