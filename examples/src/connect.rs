@@ -1,4 +1,4 @@
-//! From the configuration or the command line to a [`Transport`].
+//! From the configuration or the command line to a transport.
 
 use crate::{
     config::{Account, Rate, Server, Ssh, Way},

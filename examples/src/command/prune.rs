@@ -67,6 +67,8 @@ impl Prune {
             let policy = self.policy_for(&catalogue, &site)?;
             jobs.push((PruneJob::new(Arc::clone(&catalogue.store), site.clone(), policy), site));
         }
+        // The plan of one site says by itself what would be deleted.
+        let says_it_all = self.dry_run && jobs.len() == 1;
         let (mut kept, mut deleted, mut failed) = (0, 0, 0);
         for (job, site) in jobs {
             let plan = job.plan(now()).await.map_err(|error| Failure::because(&error))?;
@@ -94,7 +96,9 @@ impl Prune {
             }
         }
         let verb = if self.dry_run { "would be deleted" } else { "deleted" };
-        context.output.line(format_args!("{kept} kept, {deleted} {verb}"));
+        if !says_it_all {
+            context.output.line(format_args!("{kept} kept, {deleted} {verb}"));
+        }
         let exit = match (failed, deleted) {
             (0, _) => Exit::Done,
             (_, 0) => Exit::Failed,
