@@ -30,7 +30,7 @@ pub(crate) struct PullCommand {
 
 impl PullCommand {
     pub(crate) fn new(root: &[u8], request: &PullRequest, options: &RsyncOptions) -> Self {
-        let paths = wanted_paths(request);
+        let paths: Vec<_> = wanted_paths(request).iter().map(operand).collect();
         if options.change_detection == ChangeDetection::SizeAndTime {
             let mut words = server(options, !request.wanted_paths().is_empty());
             words.extend(paths.iter().map(|path| under(root, path)));
@@ -38,13 +38,7 @@ impl PullCommand {
         }
         let marker = marker();
         let mut script = Script::new(&marker, root);
-        if !request.wanted_paths().is_empty() {
-            for (index, path) in paths.iter().enumerate() {
-                script.add(b"[ -e ").word(path).add(b" ] || [ -L ").word(path);
-                script.add(format!(" ] || echo missing {index}\n").as_bytes());
-            }
-        }
-        script.add(b"echo \"clock $(date +%s)\"\n");
+        script.look_for(&paths).add(b"echo \"clock $(date +%s)\"\n");
         if let Some(since) = request.fresh_since() {
             let since = since.before(UNSETTLED);
             script.add(b"if find . -maxdepth 0 -newerct @0 >/dev/null 2>&1; then echo touched; find");
@@ -66,10 +60,11 @@ impl PullCommand {
 
 /// A script that says what a login has: [`Preamble::facts`] are the first line of `rsync --version`, then `find` if changes
 /// can be found with it.
-pub(crate) fn probe_command(root: &[u8], options: &RsyncOptions) -> PullCommand {
+pub(crate) fn probe_command(root: &[u8], request: &PullRequest, options: &RsyncOptions) -> PullCommand {
     let marker = marker();
     let mut script = Script::new(&marker, root);
-    script.add(b"echo \"clock $(date +%s)\"\necho \"fact $(").word(&options.rsync_program);
+    let paths: Vec<_> = wanted_paths(request).iter().map(operand).collect();
+    script.look_for(&paths).add(b"echo \"clock $(date +%s)\"\necho \"fact $(").word(&options.rsync_program);
     script.add(b" --version 2>/dev/null | head -n 1)\"\n");
     script.add(b"if find . -maxdepth 0 -newerct @0 >/dev/null 2>&1; then echo fact find; fi\necho go\n");
     PullCommand { command: RemoteCommand::script(script.text), marker: Some(marker) }
@@ -89,6 +84,15 @@ impl Script {
             script.add(b"CDPATH=; cd ").word(&not_an_option(root)).add(b" 2>/dev/null || { echo noroot; exit 0; }\n");
         }
         script
+    }
+
+    /// Names those that do not exist by their number.
+    fn look_for(&mut self, paths: &[Vec<u8>]) -> &mut Self {
+        for (index, path) in paths.iter().enumerate() {
+            self.add(b"[ -e ").word(path).add(b" ] || [ -L ").word(path);
+            self.add(format!(" ] || echo missing {index}\n").as_bytes());
+        }
+        self
     }
 
     fn add(&mut self, text: &[u8]) -> &mut Self {
@@ -127,21 +131,18 @@ fn server(options: &RsyncOptions, is_relative: bool) -> Vec<Vec<u8>> {
     words
 }
 
-/// What is asked for, relative to the root: `./` for everything, else each path behind `./`, without those that another
-/// one covers.
-fn wanted_paths(request: &PullRequest) -> Vec<Vec<u8>> {
+/// What is asked for, below the root, without what another path covers; the root alone when everything is.
+pub(crate) fn wanted_paths(request: &PullRequest) -> Vec<RelPath> {
     let mut paths = request.wanted_paths().to_vec();
     paths.sort();
-    let mut kept: Vec<RelPath> = Vec::new();
-    for path in paths {
-        if !kept.iter().any(|outer| path.is_within(outer)) {
-            kept.push(path);
-        }
-    }
-    if kept.is_empty() {
-        return vec![b"./".to_vec()];
-    }
-    kept.iter().map(|path| [b"./", path.as_bytes()].concat()).collect()
+    // A path stands right before what is below it.
+    paths.dedup_by(|path, before| path.is_within(before));
+    if paths.is_empty() { vec![RelPath::root()] } else { paths }
+}
+
+/// A path as an operand of a command that runs in the root.
+fn operand(path: &RelPath) -> Vec<u8> {
+    [b"./", path.as_bytes()].concat()
 }
 
 fn under(root: &[u8], path: &[u8]) -> Vec<u8> {
@@ -348,7 +349,9 @@ mod tests {
     #[test]
     fn covered_paths_are_asked_for_once() {
         let request = PullRequest::new().paths(["a/b", "c", "a"].map(|p| RelPath::try_from(p).unwrap()).to_vec());
-        assert_eq!(wanted_paths(&request), [b"./a".to_vec(), b"./c".to_vec()]);
+        let paths: Vec<_> = wanted_paths(&request).iter().map(operand).collect();
+        assert_eq!(paths, [b"./a".to_vec(), b"./c".to_vec()]);
+        assert_eq!(wanted_paths(&PullRequest::new()).iter().map(operand).collect::<Vec<_>>(), [b"./".to_vec()]);
         assert_eq!(under(b"-x", b"./"), b"./-x/");
         assert_eq!(under(b"/home/x", b"./a"), b"/home/x/./a");
     }

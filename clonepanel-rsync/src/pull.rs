@@ -12,7 +12,7 @@ use crate::{
     error::ProtocolError,
     messages::Messages,
     options::RsyncOptions,
-    preamble::{Preamble, PullCommand},
+    preamble::{Preamble, PullCommand, wanted_paths},
     session::{Receiver, Refusal, Step},
 };
 use bytes::BytesMut;
@@ -41,6 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// A pull in progress.
 pub(crate) struct Pull<'a> {
     connect: &'a dyn Connect,
+    root: &'a [u8],
     request: &'a PullRequest,
     sink: &'a dyn TreeSink,
     observer: &'a dyn Observer,
@@ -85,6 +86,7 @@ impl From<TreeError> for Broken {
 impl<'a> Pull<'a> {
     pub(crate) fn new(
         connect: &'a dyn Connect,
+        root: &'a [u8],
         request: &'a PullRequest,
         options: &'a RsyncOptions,
         sink: &'a dyn TreeSink,
@@ -92,6 +94,7 @@ impl<'a> Pull<'a> {
     ) -> Self {
         Self {
             connect,
+            root,
             request,
             sink,
             observer,
@@ -201,9 +204,9 @@ impl<'a> Pull<'a> {
             Broken::Transport(TransportError::NotFound { endpoint: self.connect.endpoint().to_owned(), path })
         };
         if self.preamble.root_is_missing {
-            return Err(missing("such directory, or may not enter it".to_owned()));
+            return Err(missing(Escaped(self.root).to_string()));
         }
-        let paths = self.request.wanted_paths();
+        let paths = wanted_paths(self.request);
         if let Some(path) = self.preamble.missing.iter().find_map(|&index| paths.get(index)) {
             return Err(missing(path.to_string()));
         }

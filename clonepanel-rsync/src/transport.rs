@@ -12,6 +12,7 @@ use bytes::BytesMut;
 use clonepanel_core::{
     escape::Escaped,
     observer::Observer,
+    path::RelPath,
     time::Timestamp,
     transport::{PullRequest, PushRequest, TransferReport, Transport, TransportError},
     tree::{TreeSink, TreeSource},
@@ -44,15 +45,15 @@ impl RsyncTransport {
         self
     }
 
-    /// Logs in and tells what is there, without transferring anything.
+    /// Logs in and tells what is there, without transferring anything: above all whether the paths of `request` exist.
     ///
     /// # Errors
-    /// As a pull: the login is refused, the directory does not exist, rsync is missing.
+    /// As a pull: the login is refused, the root does not exist, rsync is missing.
     ///
     /// # Cancel safety
     /// Harmless to drop.
-    pub async fn probe(&self) -> Result<FarEnd, TransportError> {
-        let command = preamble::probe_command(&self.root, &self.options);
+    pub async fn probe(&self, request: &PullRequest) -> Result<FarEnd, TransportError> {
+        let command = preamble::probe_command(&self.root, request, &self.options);
         let Connection { input, mut output, mut errors, exit } = self.connect.open(&command.command).await?;
         drop(input);
         let mut preamble = Preamble::new(command.marker);
@@ -84,17 +85,18 @@ impl RsyncTransport {
         if let Some(error) = self.connect.explain(code, &stderr.text()) {
             return Err(error);
         }
-        self.far_end(&preamble)
+        self.far_end(&preamble, request)
     }
 
-    fn far_end(&self, preamble: &Preamble) -> Result<FarEnd, TransportError> {
+    fn far_end(&self, preamble: &Preamble, request: &PullRequest) -> Result<FarEnd, TransportError> {
         let endpoint = self.endpoint.clone();
         if !preamble.is_done() {
             let detail = "the login runs no commands".to_owned();
             return Err(TransportError::Unsupported { endpoint, detail });
         }
         if preamble.root_is_missing {
-            return Err(TransportError::NotFound { endpoint, path: "such directory, or may not enter it".to_owned() });
+            let endpoint = self.connect.endpoint().to_owned();
+            return Err(TransportError::NotFound { endpoint, path: Escaped(&self.root).to_string() });
         }
         let version = preamble.facts.iter().find(|fact| !fact.is_empty() && *fact != b"find");
         let Some(version) = version else {
@@ -102,7 +104,9 @@ impl RsyncTransport {
             let detail = format!("{program} does not run there: install it, or say where it is");
             return Err(TransportError::Unsupported { endpoint, detail });
         };
+        let paths = preamble::wanted_paths(request);
         Ok(FarEnd {
+            missing: preamble.missing.iter().filter_map(|&index| paths.get(index).cloned()).collect(),
             rsync: Escaped(version.trim_ascii()).to_string(),
             finds_changes: preamble.facts.iter().any(|fact| fact == b"find"),
             clock: preamble.clock,
@@ -119,6 +123,8 @@ pub struct FarEnd {
     pub rsync: String,
     /// Whether files can be found there by their change time.
     pub finds_changes: bool,
+    /// Which of the paths asked about do not exist.
+    pub missing: Vec<RelPath>,
     /// Its clock.
     pub clock: Option<Timestamp>,
     /// What the login prints by itself, escaped. Harmless here, but other tools stumble over it.
@@ -139,7 +145,7 @@ impl Transport for RsyncTransport {
     ) -> Result<TransferReport, TransportError> {
         let connect = self.connect.as_ref();
         let command = PullCommand::new(&self.root, request, &self.options);
-        let pull = Pull::new(connect, request, &self.options, sink, observer);
+        let pull = Pull::new(connect, &self.root, request, &self.options, sink, observer);
         let (result, started) = Box::pin(pull.run(&command)).await;
         // A login with a forced command may run rsync and nothing else.
         let runs_no_script = matches!(
@@ -151,7 +157,7 @@ impl Transport for RsyncTransport {
         }
         let options = self.options.clone().change_detection(ChangeDetection::SizeAndTime);
         let command = PullCommand::new(&self.root, request, &options);
-        Box::pin(Pull::new(connect, request, &options, sink, observer).run(&command)).await.0
+        Box::pin(Pull::new(connect, &self.root, request, &options, sink, observer).run(&command)).await.0
     }
 
     /// Not yet: this transport only reads.

@@ -42,11 +42,12 @@ impl Pull<'_> {
         }
         if self.report.entries == 0 {
             // Not even the root was listed.
-            let detail = self.stderr.reason().or_else(|| self.frames.reason());
-            return Err(TransportError::NotFound {
-                endpoint: self.connect.endpoint().to_owned(),
-                path: detail.unwrap_or_else(|| "such directory".to_owned()),
-            });
+            let said = self.stderr.reason().or_else(|| self.frames.reason());
+            if let Some(said) = said.filter(|said| !said.contains("No such file or directory")) {
+                return Err(TransportError::Remote { endpoint: self.connect.endpoint().to_owned(), detail: said });
+            }
+            let path = if self.root.is_empty() { "home".to_owned() } else { Escaped(self.root).to_string() };
+            return Err(TransportError::NotFound { endpoint: self.connect.endpoint().to_owned(), path });
         }
         Ok(self.report)
     }

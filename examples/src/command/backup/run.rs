@@ -5,12 +5,12 @@ use crate::{
     output::{Output, json, progress::Progress, show},
 };
 use clonepanel_core::{
-    job::{BackupError, BackupJob},
+    job::BackupJob,
     problem::ProblemKind,
     snapshot_id::SourceName,
     store::{SnapshotInfo, SnapshotState, SnapshotStore},
     time::SystemClock,
-    transport::{PullRequest, TransferReport, Transport, TransportError},
+    transport::{PullRequest, TransferReport, Transport},
 };
 use serde_json::{Value, json};
 use std::{collections::HashMap, sync::Arc};
@@ -134,7 +134,6 @@ async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, tur
     };
     progress.phase("");
     let start = Instant::now();
-    let endpoint = plan.transport.endpoint().to_owned();
     let job =
         BackupJob::new(store, plan.site).part(crate::selector::files(), plan.transport, plan.request).audit(AUDIT_DAYS);
     let result = match job.run(&SystemClock, &progress).await {
@@ -142,23 +141,10 @@ async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, tur
             let traffic = outcome.parts.iter().map(|part| Traffic::of(&part.report)).sum();
             Ok((outcome.info, traffic))
         }
-        Err(error) => Err(told(&error, &endpoint)),
+        Err(error) => Err(Failure::because(&error)),
     };
     progress.finish(result.as_ref().err());
     Made { site, seconds: start.elapsed().as_secs_f64(), result }
-}
-
-/// What a person is told; when a path is missing, which one.
-fn told(error: &BackupError, endpoint: &str) -> Failure {
-    let failure = Failure::because(error);
-    match error {
-        BackupError::Part { source: TransportError::NotFound { .. }, .. }
-            if !endpoint.ends_with(':') && !failure.message.contains(endpoint) =>
-        {
-            failure.within(endpoint)
-        }
-        _ => failure,
-    }
 }
 
 fn tell_failure(output: &Output, site: &SourceName, failure: &Failure) {

@@ -7,6 +7,7 @@ use crate::{
     context::now,
     failure::Failure,
 };
+use clonepanel_core::transport::PullRequest;
 use std::time::Duration;
 
 /// Clocks further apart than this deserve a word: ages of files are judged by them.
@@ -19,7 +20,7 @@ pub(super) async fn check(site: &str, server: &Server, account: &Account, report
         Ok(login) => login,
         Err(failure) => return report.bad(&what, failure.message, failure.hint),
     };
-    match login.probe().await {
+    match login.probe(&PullRequest::new().paths(account.paths.clone())).await {
         Err(error) => {
             let failure = Failure::because(&error);
             return report.bad(&what, failure.message, failure.hint);
@@ -40,18 +41,17 @@ pub(super) async fn check(site: &str, server: &Server, account: &Account, report
                     report.bad(&what, format!("the clocks are {} s apart", apart.as_secs()), Some(hint));
                 }
             }
+            for path in &account.paths {
+                // A path is missing with whatever leads to it.
+                if far_end.missing.iter().any(|missing| path.is_within(missing)) {
+                    let hint = "mend `paths` in the configuration, or make it there".to_owned();
+                    report.bad(&what, format!("{path} does not exist there"), Some(hint));
+                } else {
+                    report.good(&what, format!("{path} is there"));
+                }
+            }
             if let Some(banner) = far_end.banner {
                 report.unchecked(&what, format!("the login prints \"{banner}\", which other tools stumble over"));
-            }
-        }
-    }
-    for path in &account.paths {
-        let Ok(folder) = connect::account(server, account, path.as_bytes().to_vec()) else { continue };
-        match folder.probe().await {
-            Ok(_) => report.good(&what, format!("{path} is there")),
-            Err(error) => {
-                let failure = Failure::because(&error);
-                report.bad(&what, format!("{path}: {}", failure.message), failure.hint);
             }
         }
     }
