@@ -1,5 +1,4 @@
-//! Directory handles: every name is opened in a directory that is already held, one component at a time, so that no symbolic
-//! link can lead anywhere.
+//! Directory handles: every name is opened in a directory that is already held, and no symbolic link on the way is followed.
 
 use clonepanel_core::{
     entry::{DeviceNumber, EntryKind, EntryMeta, Freshness, LinkTarget},
@@ -8,7 +7,7 @@ use clonepanel_core::{
 };
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{AtFlags, FileType, Mode, OFlags, RawDir, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT},
+    fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, Stat, Timespec, Timestamps, UTIME_OMIT},
     io::Errno,
 };
 use std::{fs::File, io, path::Path};
@@ -22,6 +21,9 @@ const CREATE: OFlags =
 
 /// Directories are listed by so many bytes at once.
 const LISTING: usize = 32 << 10;
+
+/// A path is resolved below the directory that is held, and without any symbolic link.
+const INSIDE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// The directory that the user named: the only place where links are followed.
 pub(crate) fn open_root(path: &Path) -> io::Result<OwnedFd> {
@@ -206,14 +208,27 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Opens the directory that holds `path`, one component at a time.
+/// Opens the directory that holds `path`.
 pub(crate) fn parent_of(root: &OwnedFd, path: &RelPath) -> io::Result<OwnedFd> {
     let (parent, _) = split(path.as_bytes());
     walk(root, parent)
 }
 
-/// Opens a directory below `root`, one component at a time.
+/// Opens a directory below `root`; no symbolic link on the way is followed.
 pub(crate) fn walk(root: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
+    if path.is_empty() {
+        return root.try_clone();
+    }
+    match rustix::fs::openat2(root, path, HELD, Mode::empty(), INSIDE) {
+        // Kernels before 5.6, sandboxes that do not know the call, or a rename next to the walk.
+        Err(Errno::NOSYS | Errno::PERM | Errno::AGAIN) => step_by_step(root, path),
+        // What the walk by steps says of a link on the way.
+        Err(Errno::LOOP) => Err(Errno::NOTDIR.into()),
+        other => Ok(other?),
+    }
+}
+
+fn step_by_step(root: &OwnedFd, path: &[u8]) -> io::Result<OwnedFd> {
     let mut at: Option<OwnedFd> = None;
     for name in path.split(|&b| b == b'/').filter(|name| !name.is_empty()) {
         at = Some(dir_in(at.as_ref().unwrap_or(root), name)?);

@@ -1,7 +1,7 @@
 //! What is decided about an entry that is offered.
 
 use super::{
-    basis::StoredFile,
+    basis::{Both, StoredFile},
     content::stored_mode,
     draft::{Base, Draft, State},
     table::{CARRIED, Row, RowId, RowKind, STORED, TORN, UNCHANGED, WAITING},
@@ -253,11 +253,15 @@ impl Draft {
             .zip(base_row)
             .and_then(|(base, id)| Some((base, base.table.row(id)?)))
             .filter(|(_, row)| row.is_file() && row.len > 0);
-        // Same name and length elsewhere: a file that was moved, or the same program updated on another site.
+        // Same name and length elsewhere: a file that was moved, or the same program updated on another site. Or a log that
+        // happens to be as long: so the file's own older version counts as well.
         if own.is_none_or(|(_, row)| row.len != len)
             && let Some(namesake) = self.namesake(state, path, len, entry.meta.mtime)
         {
-            return Some(namesake);
+            return Some(match own {
+                Some((base, row)) => Arc::new(Both(self.basis(&base.dir, path, row.len), namesake)),
+                None => namesake,
+            });
         }
         let partial = self.adopted.as_ref().and_then(|adopted| Some((adopted, adopted.partial(&entry.path)?)));
         match (own, partial) {

@@ -1,15 +1,11 @@
 //! [`remove_tree`]: removes a directory with all that is in it, fast and without following anything.
 
 use crate::{blocking::Stop, handle};
-use rustix::{
-    fd::{AsFd, OwnedFd},
-    fs::AtFlags,
-    io::Errno,
-};
+use rustix::{fd::OwnedFd, fs::AtFlags, io::Errno};
 use std::{
     io,
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
@@ -21,9 +17,13 @@ const MAX_DEPTH: usize = 64;
 /// which a disk has them. What is gone already is no error; after `stop` is set the rest is left for another time.
 pub(crate) fn remove_tree(parent: &OwnedFd, name: &[u8], threads: usize, stop: &Stop) -> io::Result<()> {
     let top = match handle::listed_dir_in(parent, name) {
-        Ok(top) => {
-            Node { parent: None, name: name.into(), depth: 0, dir: OnceLock::from(top), open: AtomicUsize::new(1) }
-        }
+        Ok(top) => Node {
+            parent: None,
+            name: name.into(),
+            depth: 0,
+            dir: Mutex::new(Some(Arc::new(top))),
+            open: AtomicUsize::new(1),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         // Not a directory: there is nothing in it.
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return handle::unlink_in(parent, name),
@@ -69,7 +69,7 @@ struct Node {
     parent: Option<Arc<Self>>,
     name: Box<[u8]>,
     depth: usize,
-    dir: OnceLock<OwnedFd>,
+    dir: Mutex<Option<Arc<OwnedFd>>>,
     /// Directories in it that are still there, and one for itself until it was listed.
     open: AtomicUsize,
 }
@@ -108,46 +108,48 @@ impl Removal<'_> {
     }
 
     fn empty(&self, node: &Arc<Node>) -> io::Result<()> {
-        let Some(dir) = self.open(node)? else { return self.close(node) };
-        let mut names = handle::names_in(dir)?;
-        names.sort_unstable_by_key(|name| name.inode);
-        let mut inner = Vec::new();
-        for name in names {
-            if name.is_dir(dir)? {
-                inner.push(self.inner(node, dir, name.name)?);
-            } else {
-                handle::unlink_in(dir, &name.name)?;
+        if let Some(dir) = self.open(node)? {
+            let mut names = handle::names_in(&dir)?;
+            names.sort_unstable_by_key(|name| name.inode);
+            let mut inner = Vec::new();
+            for name in names {
+                if name.is_dir(&dir)? {
+                    inner.push(self.inner(node, &dir, name.name)?);
+                } else {
+                    handle::unlink_in(&dir, &name.name)?;
+                }
             }
-        }
-        if !inner.is_empty() {
-            let mut todo = self.todo.lock().unwrap_or_else(PoisonError::into_inner);
-            todo.nodes.append(&mut inner);
-            drop(todo);
-            self.more.notify_all();
+            if !inner.is_empty() {
+                self.todo.lock().unwrap_or_else(PoisonError::into_inner).nodes.append(&mut inner);
+                self.more.notify_all();
+            }
         }
         self.close(node)
     }
 
-    fn open<'n>(&self, node: &'n Node) -> io::Result<Option<&'n OwnedFd>> {
-        if node.dir.get().is_none() {
-            let parent = node.parent.as_ref().and_then(|parent| parent.dir.get()).unwrap_or(self.outside);
-            match handle::listed_dir_in(parent, &node.name) {
-                Ok(dir) => drop(node.dir.set(dir)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+    fn open(&self, node: &Node) -> io::Result<Option<Arc<OwnedFd>>> {
+        if let Some(dir) = node.handle() {
+            return Ok(Some(dir));
         }
-        Ok(node.dir.get())
+        let opened = match node.parent.as_ref().and_then(|parent| parent.handle()) {
+            Some(parent) => handle::listed_dir_in(&parent, &node.name),
+            None => handle::listed_dir_in(self.outside, &node.name),
+        };
+        match opened {
+            Ok(dir) => Ok(Some(Arc::clone(node.lock().insert(Arc::new(dir))))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn inner(&self, node: &Arc<Node>, dir: &OwnedFd, name: Box<[u8]>) -> io::Result<Arc<Node>> {
-        let (parent, name, depth) = match self.top.dir.get() {
-            Some(top) if node.depth >= MAX_DEPTH => (&self.top, self.move_up(dir, &name, top)?, 1),
+        let (parent, name, depth) = match self.top.handle() {
+            Some(top) if node.depth >= MAX_DEPTH => (&self.top, self.move_up(dir, &name, &top)?, 1),
             _ => (node, name, node.depth + 1),
         };
         parent.open.fetch_add(1, Ordering::AcqRel);
         let parent = Some(Arc::clone(parent));
-        Ok(Arc::new(Node { parent, name, depth, dir: OnceLock::new(), open: AtomicUsize::new(1) }))
+        Ok(Arc::new(Node { parent, name, depth, dir: Mutex::default(), open: AtomicUsize::new(1) }))
     }
 
     fn move_up(&self, dir: &OwnedFd, name: &[u8], top: &OwnedFd) -> io::Result<Box<[u8]>> {
@@ -166,8 +168,14 @@ impl Removal<'_> {
     fn close(&self, node: &Arc<Node>) -> io::Result<()> {
         let mut node = node;
         while node.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let parent = node.parent.as_ref().and_then(|parent| parent.dir.get()).unwrap_or(self.outside);
-            match rustix::fs::unlinkat(parent.as_fd(), &*node.name, AtFlags::REMOVEDIR) {
+            // Closed before anybody is told: as long as the last handle is being closed, and the directory's blocks are being
+            // freed, removing the directory around it spins in the kernel.
+            node.lock().take();
+            let removed = match node.parent.as_ref().and_then(|parent| parent.handle()) {
+                Some(parent) => rustix::fs::unlinkat(&parent, &*node.name, AtFlags::REMOVEDIR),
+                None => rustix::fs::unlinkat(self.outside, &*node.name, AtFlags::REMOVEDIR),
+            };
+            match removed {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -177,6 +185,16 @@ impl Removal<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Node {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<OwnedFd>>> {
+        self.dir.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self) -> Option<Arc<OwnedFd>> {
+        self.lock().clone()
     }
 }
 
