@@ -1,0 +1,186 @@
+//! Local directories as trees: what is replaced, what is left alone, and where links do not lead.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use clonepanel_core::{
+    entry::{Entry, EntryKind, Freshness, LinkTarget},
+    path::RelPath,
+    testkit::{
+        block_on, differences,
+        generator::{Shape, edit},
+        materialise, path, scan,
+    },
+    time::Timestamp,
+    transport::{PullRequest, Transport as _, TransportError},
+    tree::{Listed, TreeError, TreeSink as _, TreeSource as _, Want, copy},
+};
+use clonepanel_store::{LocalTransport, LocalTree, SpecialBits};
+use common::{Asked, ask, basis_content, long, old, send, tree};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, symlink},
+    time::SystemTime,
+};
+
+fn entry(name: &str, len: usize) -> Entry {
+    Entry::file(path(name), len as u64, old(1))
+}
+
+fn root() -> Entry {
+    Entry::dir(RelPath::root())
+}
+
+#[test]
+fn one_tree_after_the_other_comes_out_exactly() {
+    block_on(async {
+        let temp = tempfile::tempdir().unwrap();
+        let shape = Shape::new().entries(60);
+        let mut now = shape.tree(1);
+        for seed in 2..8 {
+            let target = temp.path().join(format!("to{seed}"));
+            let target = LocalTree::new(target).special_bits(SpecialBits::Set);
+            copy(&now, &target, &()).await.unwrap();
+            assert!(target.finish().await.unwrap().is_empty());
+            let to = temp.path().join(format!("to{seed}"));
+            assert_eq!(differences(&scan(&to).unwrap(), &now), Vec::<String>::new());
+            // And read back by this crate too.
+            let again = clonepanel_core::testkit::read_tree(&LocalTree::new(&to)).await.unwrap();
+            assert_eq!(differences(&again, &now), Vec::<String>::new());
+            now = edit(&now, &shape, seed);
+        }
+    });
+}
+
+#[tokio::test]
+async fn equal_files_are_left_alone_and_others_replaced_as_a_whole() {
+    let temp = tempfile::tempdir().unwrap();
+    materialise(&tree(&[("same", &long(b's')), ("other", &long(b'o'))]), temp.path()).unwrap();
+    fs::hard_link(temp.path().join("other"), temp.path().join("witness")).unwrap();
+    let inode = fs::metadata(temp.path().join("same")).unwrap().ino();
+    let target = LocalTree::new(temp.path());
+    assert_eq!(ask(&target, &root()).await, Asked::No);
+    assert_eq!(ask(&target, &entry("same", 5000)).await, Asked::No);
+    let other = entry("other", 6000);
+    let Want::Data { basis: Some(basis) } = target.offer(&other).await.unwrap() else { panic!("a basis is there") };
+    assert_eq!(basis_content(&basis).await, long(b'o'));
+    // One that is given up changes nothing.
+    target.file(&other).await.unwrap().write(vec![0; 700_000].into()).await.unwrap();
+    assert_eq!(fs::read(temp.path().join("other")).unwrap(), long(b'o'));
+    send(&target, &other, &[b'n'; 6000]).await;
+    target.finish().await.unwrap();
+    assert_eq!(fs::read(temp.path().join("other")).unwrap(), [b'n'; 6000]);
+    assert_eq!(
+        fs::read(temp.path().join("witness")).unwrap(),
+        long(b'o'),
+        "another name of the old file is not touched"
+    );
+    assert_eq!(fs::metadata(temp.path().join("same")).unwrap().ino(), inode);
+    assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 3, "no temporary file is left");
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_goes_unless_it_is_a_full_directory() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir_all(temp.path().join("full/inner")).unwrap();
+    fs::create_dir_all(temp.path().join("empty")).unwrap();
+    fs::write(temp.path().join("dir"), "a file").unwrap();
+    let target = LocalTree::new(temp.path());
+    assert_eq!(ask(&target, &root()).await, Asked::No);
+    assert_eq!(ask(&target, &Entry::dir(path("dir"))).await, Asked::No);
+    for (name, refused) in [("empty", false), ("full", true)] {
+        assert_eq!(ask(&target, &entry(name, 1)).await, Asked::Plain);
+        let mut sink = target.file(&entry(name, 1)).await.unwrap();
+        sink.write("x".into()).await.unwrap();
+        let result = sink.finish().await;
+        assert_eq!(matches!(result, Err(TreeError::Refused { .. })), refused, "{result:?}");
+    }
+    target.finish().await.unwrap();
+    assert!(temp.path().join("dir").is_dir() && temp.path().join("empty").is_file());
+    assert!(temp.path().join("full/inner").is_dir());
+}
+
+#[tokio::test]
+async fn links_lead_nowhere() {
+    let temp = tempfile::tempdir().unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    symlink(outside.path(), temp.path().join("dir")).unwrap();
+    symlink(outside.path().join("secret"), temp.path().join("file")).unwrap();
+    let source = LocalTree::new(temp.path());
+    for name in ["dir/secret", "file"] {
+        assert!(matches!(source.open(&path(name)).await, Err(TreeError::NotFound { .. })), "{name}");
+    }
+    let mut names = Vec::new();
+    let mut entries = source.entries().await.unwrap();
+    while let Some(Listed::Entry(entry)) = entries.next().await.unwrap() {
+        names.push(entry.path);
+    }
+    assert_eq!(names, [RelPath::root(), path("dir"), path("file")]);
+
+    // A listing that has a link and something below it cannot be written through the link.
+    let target = LocalTree::new(temp.path());
+    assert_eq!(ask(&target, &root()).await, Asked::No);
+    let mut link = Entry::dir(path("link"));
+    link.kind = EntryKind::Symlink(LinkTarget::new(outside.path().as_os_str().as_encoded_bytes().to_vec()).unwrap());
+    assert_eq!(ask(&target, &link).await, Asked::No);
+    assert!(matches!(target.offer(&entry("link/new", 1)).await, Err(TreeError::Refused { .. })));
+    // A link that stands where a directory or a file is to be is replaced, not followed.
+    assert_eq!(ask(&target, &Entry::dir(path("dir"))).await, Asked::No);
+    for name in ["dir/secret", "file"] {
+        assert_eq!(ask(&target, &entry(name, 3)).await, Asked::Plain);
+        send(&target, &entry(name, 3), b"new").await;
+    }
+    target.finish().await.unwrap();
+    assert_eq!(fs::read(outside.path().join("secret")).unwrap(), b"secret");
+    assert_eq!(fs::read(temp.path().join("dir/secret")).unwrap(), b"new");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn change_times_tell_what_size_and_time_do_not() {
+    let temp = tempfile::tempdir().unwrap();
+    materialise(&tree(&[("a", &long(b'a'))]), temp.path()).unwrap();
+    let now = Timestamp::from(SystemTime::now());
+    let hour = std::time::Duration::from_secs(3600);
+    for (since, freshness) in [
+        (None, Freshness::Unknown),
+        (Some(now.before(hour)), Freshness::Touched),
+        (Some(now.after(hour)), Freshness::Settled),
+    ] {
+        let sink = Seen::default();
+        let request = PullRequest::new().since(since);
+        let report = LocalTransport::new(temp.path()).pull(&request, &sink, &()).await.unwrap();
+        assert!(report.source_clock.is_some());
+        let seen = sink.0.lock().unwrap();
+        let file = seen.iter().find(|entry| entry.path == path("a")).unwrap();
+        assert_eq!(file.meta.freshness, freshness);
+    }
+}
+
+/// Notes what is offered and wants nothing.
+#[derive(Default)]
+struct Seen(std::sync::Mutex<Vec<Entry>>);
+
+#[async_trait::async_trait]
+impl clonepanel_core::tree::TreeSink for Seen {
+    async fn offer(&self, entry: &Entry) -> Result<Want, TreeError> {
+        self.0.lock().unwrap().push(entry.clone());
+        Ok(Want::Nothing)
+    }
+    async fn file(&self, entry: &Entry) -> Result<Box<dyn clonepanel_core::tree::FileSink>, TreeError> {
+        Err(TreeError::NotFound { path: entry.path.clone() })
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_to_be_missing() {
+    let temp = tempfile::tempdir().unwrap();
+    let sink = Seen::default();
+    let absent = LocalTransport::new(temp.path().join("absent"));
+    assert!(matches!(absent.pull(&PullRequest::new(), &sink, &()).await, Err(TransportError::NotFound { .. })));
+    let misspelt = PullRequest::new().paths(vec![path("public_htm")]);
+    let result = LocalTransport::new(temp.path()).pull(&misspelt, &sink, &()).await;
+    assert!(matches!(result, Err(TransportError::NotFound { path, .. }) if path == "public_htm"));
+    assert!(sink.0.lock().unwrap().is_empty());
+}
