@@ -20,7 +20,9 @@ use std::{
 #[test]
 fn a_killed_backup_leaves_no_trace_that_anybody_sees() {
     let rounds: usize = std::env::var("CLONEPANEL_KILLS").map_or(15, |text| text.parse().unwrap());
-    let dir = tempfile::Builder::new().prefix("clonepanel-kill").tempdir().unwrap();
+    let mut dir = tempfile::Builder::new().prefix("clonepanel-kill").tempdir().unwrap();
+    // What a failure leaves is worth a look: no two runs are killed at the same moment.
+    dir.disable_cleanup(true);
     let tree = dir.path().join("account");
     grow(&tree, 0);
     let tool = Tool::with_store(&dir.path().join("store"));
@@ -63,6 +65,7 @@ fn a_killed_backup_leaves_no_trace_that_anybody_sees() {
     tool.back_up(&tree).assert(0, &[]);
     tool.assert_verifies();
     assert_is_exact(&tool, &tree, dir.path());
+    dir.disable_cleanup(false);
 }
 
 /// All snapshots, checked against what is known of them; a new one is complete, as its verification shows later.
