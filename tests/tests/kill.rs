@@ -90,7 +90,7 @@ fn start(tool: &Tool, tree: &Path) -> Child {
 /// Some new files, some changed, one folder moved, in each round.
 fn grow(tree: &Path, round: usize) {
     let mut random = Random(round as u64);
-    for number in 0..if round == 0 { 600 } else { 120 } {
+    for number in 0..if round == 0 { 900 } else { 50 } {
         let name = format!("d{}/e{}/f{}", random.below(6), random.below(6), random.below(40));
         let path = tree.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
