@@ -275,6 +275,26 @@ fn a_reader_that_goes_away_is_nobodys_mistake() {
 }
 
 #[test]
+fn two_places_never_share_a_name_unasked() {
+    let bench = Bench::new();
+    bench.write("al/public_html/index.html", "of al");
+    bench.write("bo/public_html/index.html", "of bo");
+    let run = |arguments: &[&str]| bench.run([&["backup", "--store", "store"], arguments].concat());
+    assert_eq!(run(&["al/public_html"]).code, 0);
+    run(&["bo/public_html"]).refused(4, "al/public_html, not of", "--source NAME");
+    assert_eq!(run(&["./al/../al/public_html/"]).code, 0);
+    assert_eq!(run(&["bo/public_html", "--source", "bo"]).code, 0);
+    assert_eq!(bench.ok(["cat", "--store", "store", "public_html:index.html"]), "of al");
+    assert_eq!(bench.ok(["cat", "--store", "store", "bo:index.html"]), "of bo");
+    // Nobody knows what a source of unknown origin holds.
+    assert_eq!(run(&["al/public_html", "--source", "later"]).code, 0);
+    fs::remove_file(bench.path("store/later/place")).unwrap();
+    bench.write("later/index.html", "");
+    run(&["later"]).refused(4, "of another place", "--source later");
+    assert_eq!(run(&["later", "--source", "later"]).code, 0);
+}
+
+#[test]
 fn places_that_cannot_be_backed_up_are_refused() {
     let bench = site();
     let run = |arguments: &[&str]| bench.run([&["backup", "--store"], arguments].concat());

@@ -1,6 +1,7 @@
 //! `clonepanel backup`: snapshots of sites, several servers at a time.
 
 mod location;
+mod origin;
 mod run;
 
 use crate::{
@@ -17,6 +18,7 @@ use clonepanel_core::{
 };
 use clonepanel_store::{HardLinkStore, LocalTransport};
 use location::Location;
+use origin::Naming;
 use run::{Plan, Runner};
 use std::{ffi::OsString, path::Path, sync::Arc};
 
@@ -124,18 +126,22 @@ impl Backup {
                 .hint("clonepanel backup --store DIR user@host:path, or a folder of this machine"));
         };
         let location = Location::parse(place)?;
-        let source = match &self.place.source {
-            Some(source) => source.clone(),
-            None => location.source_name()?,
+        let (source, naming) = match &self.place.source {
+            Some(source) => (source.clone(), Naming::Given),
+            None => (location.source_name()?, Naming::Made),
         };
         let request = PullRequest::new().filter(Filter::new(self.place.exclude.clone()));
+        if let Location::Local(path) = &location {
+            if let Some(option) = self.place.first_ssh_option() {
+                return Err(Failure::usage(format!("{option} is for ssh; {} is a folder here", path.display()))
+                    .hint("a place on another machine is written user@host:path"));
+            }
+            refuse_inside(path, root)?;
+        }
+        let store = open_store(root)?;
+        origin::claim(root, &source, naming, &location, self.place.port)?;
         let plan = match location {
             Location::Local(path) => {
-                if let Some(option) = self.place.first_ssh_option() {
-                    return Err(Failure::usage(format!("{option} is for ssh; {} is a folder here", path.display()))
-                        .hint("a place on another machine is written user@host:path"));
-                }
-                refuse_inside(&path, root)?;
                 let transport = Arc::new(LocalTransport::new(path));
                 Plan { site: source, server: String::new(), at_a_time: 1, transport, request }
             }
@@ -151,7 +157,7 @@ impl Backup {
                 Plan { site: source, server: host, at_a_time: 1, transport: Arc::new(transport), request }
             }
         };
-        let mut runner = Runner::new(open_store(root)?, Arc::clone(&context.output));
+        let mut runner = Runner::new(store, Arc::clone(&context.output));
         runner.add(plan);
         let mut outcome = runner.run().await?;
         if outcome.exit == Exit::Done {
