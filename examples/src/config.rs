@@ -81,7 +81,7 @@ impl Config {
         let (server_sections, site_sections) = (root.named_sections("server")?, root.named_sections("site")?);
         // A misspelt section first: what it should have held would be missed further down.
         root.finish()?;
-        let retention = retention.map(retention::read).transpose()?;
+        let retention = retention.map(|section| retention::read(section, None)).transpose()?;
         let mut servers = BTreeMap::new();
         for (name, section) in server_sections {
             let server = Server::read(name.value.clone(), section)?;

@@ -128,6 +128,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// What is wrong with it as a whole.
+    pub(crate) fn error(&self, why: &str) -> ConfigError {
+        self.document.error(self.at, format!("[{}]: {why}", self.name))
+    }
+
     /// Complains about the first key that nobody asked for.
     pub(crate) fn finish(self) -> Result<(), ConfigError> {
         let mut unknown: Vec<_> = self.rest.keys().collect();

@@ -22,7 +22,7 @@ pub(crate) struct Site {
     pub(crate) primary: Account,
     /// The account of the hot spare.
     pub(crate) spare: Option<Account>,
-    /// The site's own policy, else the common one.
+    /// The common policy, with what the site has of its own.
     pub(crate) retention: Option<RetentionPolicy>,
     /// Sections of commands that this version does not have.
     pub(crate) unused: Vec<&'static str>,
@@ -97,7 +97,8 @@ impl Site {
             Some(spare) => Some(account_of(spare)?),
             None => None,
         };
-        let retention = retention.map(retention::read).transpose()?.or_else(|| common.cloned());
+        let own = retention.map(|section| retention::read(section, common)).transpose()?;
+        let retention = own.or_else(|| common.cloned());
         let mut unused = Vec::new();
         if let Some(monitor) = monitor {
             check_monitor(monitor)?;

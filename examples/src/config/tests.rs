@@ -96,3 +96,20 @@ fn sites_that_are_not_there_are_told_with_the_nearest() {
     assert!(told.contains("there is no site `exmaple.org`"), "{told}");
     assert_eq!(hint.as_deref(), Some("did you mean `example.org`?"));
 }
+
+#[test]
+fn a_site_overrides_the_common_retention_key_by_key() {
+    let text = format!("{GOOD}[site.\"example.org\".retention]\ndaily = 30\nhourly = 0\n");
+    let common = text.replace("[store]", "[retention]\nkeep_within = \"48h\"\nhourly = 24\nweekly = 8\n[store]");
+    let kept = |text: &str| load(text).unwrap().sites[0].retention.clone().unwrap();
+    let base = RetentionPolicy::newest_only();
+    assert_eq!(kept(&text), base.clone().daily(30));
+    assert_eq!(kept(&common), base.keep_within(std::time::Duration::from_hours(48)).daily(30).weekly(8));
+    // What would delete all but one is a mistake.
+    let nothing = common.replace("daily = 30", "daily = 0\nweekly = 0\nkeep_within = \"0s\"");
+    for text in [&nothing, &text.replace("= 30", "= 0")] {
+        let (told, hint) = load(text).unwrap_err();
+        assert!(told.contains("keep nothing but the newest"), "{told}");
+        assert!(hint.unwrap().contains("daily = 14"));
+    }
+}
