@@ -3,32 +3,48 @@
 use crate::{
     cli::Common,
     config::{Config, default_path, locate},
-    failure::Failure,
+    failure::{Exit, Failure, Outcome},
     nearest::nearest,
     output::Output,
     selector::{Selector, When},
+    sound::list_sound,
 };
 use clonepanel_core::{
-    snapshot_id::SourceName,
-    store::{SnapshotInfo, SnapshotReader, SnapshotStore},
+    snapshot_id::{SnapshotId, SourceName},
+    store::{SnapshotInfo, SnapshotReader, SnapshotState, SnapshotStore, StoreError},
     time::{Clock, SystemClock},
 };
 use clonepanel_store::HardLinkStore;
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use serde_json::json;
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// What a command works with.
 pub(crate) struct Context {
     pub(crate) output: Arc<Output>,
     given_config: Option<PathBuf>,
     given_store: Option<PathBuf>,
+    damaged: Damaged,
+    pub(crate) told: Told,
 }
 
 /// The snapshots to look at, and what the configuration says about their sites.
 pub(crate) struct Catalogue {
-    pub(crate) store: Arc<dyn SnapshotStore>,
+    pub(crate) store: Arc<HardLinkStore>,
+    pub(crate) root: PathBuf,
     pub(crate) config: Option<Config>,
     output: Arc<Output>,
+    damaged: Damaged,
 }
+
+/// The snapshots of this run that were told.
+pub(crate) type Told = Arc<Mutex<BTreeSet<SnapshotId>>>;
+
+/// What was named as damaged.
+type Damaged = Arc<Mutex<BTreeSet<SnapshotId>>>;
 
 impl Context {
     pub(crate) fn new(common: &Common, output: Arc<Output>) -> Result<Self, Failure> {
@@ -36,7 +52,8 @@ impl Context {
             return Err(Failure::usage("--config and --store exclude each other")
                 .hint("the configuration names its store; --store works without a configuration"));
         }
-        Ok(Self { output, given_config: common.config.clone(), given_store: common.store.clone() })
+        let (given_config, given_store) = (common.config.clone(), common.store.clone());
+        Ok(Self { output, given_config, given_store, damaged: Damaged::default(), told: Told::default() })
     }
 
     /// The store that was named on the command line.
@@ -72,7 +89,30 @@ impl Context {
                 .hint("the first `clonepanel backup` creates it"));
         }
         let store = HardLinkStore::open(&root).map_err(|error| Failure::from(error).within(root.display()))?;
-        Ok(Catalogue { store: Arc::new(store), config, output: Arc::clone(&self.output) })
+        let (output, damaged) = (Arc::clone(&self.output), Arc::clone(&self.damaged));
+        Ok(Catalogue { store: Arc::new(store), root, config, output, damaged })
+    }
+
+    /// Whether a snapshot of this run was told already.
+    pub(crate) fn is_told(&self, id: &SnapshotId) -> bool {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    /// How many snapshots were named as damaged.
+    pub(crate) fn damaged(&self) -> usize {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// What a command did: not all of it when a snapshot had to be left out.
+    pub(crate) fn judged(&self, outcome: Outcome) -> Outcome {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.is_empty() || outcome.exit != Exit::Done {
+            return outcome;
+        }
+        let Outcome { mut result, .. } = outcome;
+        let named: Vec<_> = damaged.iter().map(|id| json!({ "site": id.source().as_str(), "id": id.stem() })).collect();
+        result.insert("left_out".to_owned(), named.into());
+        Outcome { exit: Exit::Partial, result }
     }
 }
 
@@ -99,38 +139,104 @@ impl Catalogue {
         Ok(known)
     }
 
-    /// The snapshots of a site, oldest first.
+    /// The store, for a job.
+    pub(crate) fn shared_store(&self) -> Arc<dyn SnapshotStore> {
+        let store: Arc<HardLinkStore> = Arc::clone(&self.store);
+        store
+    }
+
+    /// The snapshots of a site, oldest first. Damaged ones are named and left out.
     pub(crate) async fn snapshots(&self, site: &SourceName) -> Result<Vec<SnapshotInfo>, Failure> {
-        Ok(self.store.list(site).await?)
+        let (sound, damaged) = list_sound(&self.store, &self.root, site).await?;
+        for id in damaged {
+            self.leave_out(id);
+        }
+        Ok(sound)
+    }
+
+    /// Names a snapshot that cannot be read, once. The command goes on without it.
+    pub(crate) fn leave_out(&self, id: SnapshotId) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.contains(&id) {
+            return;
+        }
+        let detail = "its manifest is damaged";
+        self.output.warn(format_args!("{id}: {detail}; going on without it"));
+        let (site, stem) = (id.source().as_str(), id.stem());
+        self.output.event(&json!({ "event": "damaged", "site": site, "id": stem, "path": null, "detail": detail }));
+        damaged.insert(id);
     }
 
     /// The snapshot that a selector means.
     pub(crate) async fn select(&self, selector: &Selector) -> Result<SnapshotInfo, Failure> {
         let site = self.site(&selector.site).await?;
-        let snapshots = self.snapshots(&site).await?;
         let when = selector.when.as_ref().unwrap_or(&When::Latest);
+        if let Some(reader) = self.exact(&site, when).await? {
+            return Ok(reader.info().clone());
+        }
+        let snapshots = self.snapshots(&site).await?;
         Ok(when.choose(site.as_str(), &snapshots, now())?.clone())
     }
 
     /// Opens the snapshot that a selector means.
     pub(crate) async fn open(&self, selector: &Selector) -> Result<Arc<dyn SnapshotReader>, Failure> {
-        let info = self.select(selector).await?;
-        Ok(self.store.open(&info.id).await?)
+        let site = self.site(&selector.site).await?;
+        let when = selector.when.as_ref().unwrap_or(&When::Latest);
+        if let Some(reader) = self.exact(&site, when).await? {
+            return Ok(reader);
+        }
+        let snapshots = self.snapshots(&site).await?;
+        Ok(self.store.open(&when.choose(site.as_str(), &snapshots, now())?.id).await?)
     }
 
-    /// Opens the snapshot that a selector means, and says so when it is not a complete one.
+    /// Opens the snapshot that is named in full, whatever the others are like.
+    async fn exact(&self, site: &SourceName, when: &When) -> Result<Option<Arc<dyn SnapshotReader>>, Failure> {
+        let When::Id(stem) = when else { return Ok(None) };
+        let Ok(id) = SnapshotId::parse_stem(site.clone(), stem) else { return Ok(None) };
+        match self.store.open(&id).await {
+            Ok(reader) => Ok(Some(reader)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens the snapshot that a selector means for a restore: the newest complete one unless another is asked for. Says so
+    /// when a newer one is passed over, and when it is not a complete one.
     pub(crate) async fn open_for_use(&self, selector: &Selector) -> Result<Arc<dyn SnapshotReader>, Failure> {
-        let reader = self.open(selector).await?;
+        let reader = match selector.when {
+            None | Some(When::Latest) => self.newest_complete(&selector.site).await?,
+            _ => self.open(selector).await?,
+        };
         let info = reader.info();
-        if info.state() != clonepanel_core::store::SnapshotState::Complete {
+        if info.state() != SnapshotState::Complete {
             self.output.note(format_args!(
-                "{} is {}; `clonepanel snapshots {} --problems` says why",
+                "{} is {}; `clonepanel snapshots {}@{} --problems` says why",
                 info.id,
                 info.state().word(),
-                info.id.source()
+                info.id.source(),
+                info.id.stem()
             ));
         }
         Ok(reader)
+    }
+
+    /// The newest complete snapshot; the newest one when none is complete.
+    async fn newest_complete(&self, site: &str) -> Result<Arc<dyn SnapshotReader>, Failure> {
+        let site = self.site(site).await?;
+        let snapshots = self.snapshots(&site).await?;
+        let newest = When::Latest.choose(site.as_str(), &snapshots, now())?;
+        let complete = snapshots.iter().rfind(|info| info.state() == SnapshotState::Complete);
+        let chosen = complete.unwrap_or(newest);
+        if chosen.id != newest.id {
+            self.output.note(format_args!(
+                "{} is taken, the newest complete snapshot; {} is newer and {}: say {site}@{} for that one",
+                chosen.id,
+                newest.id,
+                newest.state().word(),
+                newest.id.stem()
+            ));
+        }
+        Ok(self.store.open(&chosen.id).await?)
     }
 }
 

@@ -11,13 +11,22 @@ mod nearest;
 mod output;
 mod selector;
 mod signal;
+mod sound;
+mod within;
 
 use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Command};
 use context::Context;
 use failure::{Exit, Failure, Outcome};
 use output::{Audience, Output};
-use std::{env, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::runtime::{Builder, Runtime};
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -33,57 +42,85 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, output: &Arc<Output>) -> Result<Outcome, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
-    let ended = runtime.block_on(async {
-        let stopped = signal::stopped()?;
-        tokio::select! {
-            // Dropping the command ends its jobs: writers give up, connections close, child processes die.
-            ended = dispatch(cli, output) => ended,
-            name = stopped => Err(Failure::failed(format!("stopped by {name}; nothing unfinished was kept as a snapshot"))
-                .hint("run it again: what arrived already is used")),
-        }
-    });
-    // A disk or a network that does not answer must not keep a program alive that was told to stop.
-    runtime.shutdown_timeout(GRACE);
-    ended
-}
-
-async fn dispatch(cli: &Cli, output: &Arc<Output>) -> Result<Outcome, Failure> {
     if let Command::Init(init) = &cli.command {
         return init.run(&cli.common, output);
     }
     let context = Context::new(&cli.common, Arc::clone(output))?;
+    let (runtime, start) = (runtime()?, context::now());
+    let ended = runtime.block_on(async {
+        let stopped = signal::stopped()?;
+        tokio::select! {
+            // Dropping the command ends its jobs: writers give up, connections close, child processes die.
+            ended = dispatch(cli, &context) => ended.map(Ok),
+            name = stopped => Ok(Err(name)),
+        }
+    });
+    // A disk or a network that does not answer must not keep a program alive that was told to stop.
+    runtime.shutdown_timeout(GRACE);
+    let name = match ended? {
+        Ok(outcome) => return Ok(outcome),
+        Err(name) => name,
+    };
+    let failure = Failure::failed(format!("stopped by {name}; nothing unfinished was kept as a snapshot"))
+        .hint("run it again: what arrived already is used");
     match &cli.command {
-        Command::Backup(command) => command.run(&context).await,
-        Command::Cat(command) => command.run(&context).await,
-        Command::Check(command) => command.run(&context).await,
-        Command::Diff(command) => command.run(&context).await,
-        Command::History(command) => command.run(&context).await,
-        Command::Init(command) => command.run(&cli.common, output),
-        Command::Ls(command) => command.run(&context).await,
-        Command::Prune(command) => command.run(&context).await,
-        Command::Restore(command) => command.run(&context).await,
-        Command::Snapshots(command) => command.run(&context).await,
-        Command::Verify(command) => command.run(&context).await,
+        // The last step of a commit may have been taken all the same.
+        Command::Backup(backup) => runtime_for_the_end()?.block_on(backup.end_stopped(&context, start, failure)),
+        _ => Err(failure),
     }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+fn runtime_for_the_end() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+fn no_runtime(error: &io::Error) -> Failure {
+    Failure::failed(format!("no runtime: {error}"))
+}
+
+async fn dispatch(cli: &Cli, context: &Context) -> Result<Outcome, Failure> {
+    let outcome = match &cli.command {
+        Command::Backup(command) => command.run(context).await,
+        Command::Cat(command) => command.run(context).await,
+        Command::Check(command) => command.run(context).await,
+        Command::Diff(command) => command.run(context).await,
+        Command::History(command) => command.run(context).await,
+        Command::Init(command) => command.run(&cli.common, &context.output),
+        Command::Ls(command) => command.run(context).await,
+        Command::Prune(command) => command.run(context).await,
+        Command::Restore(command) => command.run(context).await,
+        Command::Snapshots(command) => command.run(context).await,
+        Command::Verify(command) => command.run(context).await,
+    };
+    outcome.map(|outcome| context.judged(outcome))
 }
 
 /// Help, the version, or what is wrong with the command line.
 fn refuse(error: &clap::Error) -> ExitCode {
-    // When the terminal is gone there is nobody to tell.
-    let _ = error.print();
+    let printed = error.print().and_then(|()| io::stdout().flush());
     if !error.use_stderr() {
-        return Exit::Done.into();
+        return match printed {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Output::new(Audience::Person, true).unwritable(&error);
+                Exit::Failed.into()
+            }
+            _ => Exit::Done.into(),
+        };
     }
     // A program that asked for JSON gets its last line in any case.
-    if error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && env::args_os().any(|arg| arg == "--json")
-    {
+    if env::args_os().any(|arg| arg == "--json") {
         let output = Output::new(Audience::Program, true);
         let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let message = match error.kind() {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                "a command is missing".to_owned()
+            }
+            _ => text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        };
         let result = serde_json::json!({ "error": message });
         return output.end(Ok(Outcome::new(Exit::Usage, result))).into();
     }

@@ -34,6 +34,7 @@ pub(crate) struct Output {
     quiet: bool,
     stdout: Mutex<Box<dyn Write + Send>>,
     gone: AtomicBool,
+    lost: AtomicBool,
     bars: MultiProgress,
 }
 
@@ -45,7 +46,8 @@ impl Output {
             Audience::Person => Box::new(io::LineWriter::new(anstream::StripStream::new(io::stdout()))),
             Audience::Program => Box::new(io::LineWriter::new(io::stdout())),
         };
-        Self { audience, quiet, stdout: Mutex::new(stdout), gone: AtomicBool::new(false), bars: MultiProgress::new() }
+        let (gone, lost) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { audience, quiet, stdout: Mutex::new(stdout), gone, lost, bars: MultiProgress::new() }
     }
 
     /// Whether a program reads the output.
@@ -108,8 +110,13 @@ impl Output {
         }
     }
 
-    /// The end of a command: the last event, and the exit code.
+    /// The end of a command: the last event, and the exit code. What could not be written is a failure.
     pub(crate) fn end(&self, ended: Result<Outcome, Failure>) -> Exit {
+        self.print(|stdout| stdout.flush());
+        let ended = match ended {
+            Ok(outcome) if self.lost.load(Ordering::Relaxed) => Ok(Outcome { exit: Exit::Failed, ..outcome }),
+            ended => ended,
+        };
         let (exit, mut result) = match ended {
             Ok(Outcome { exit, result }) => (exit, result),
             Err(failure) => {
@@ -129,7 +136,7 @@ impl Output {
         event.append(&mut result);
         self.event(&Value::Object(event));
         self.print(|stdout| stdout.flush());
-        exit
+        if exit == Exit::Done && self.lost.load(Ordering::Relaxed) { Exit::Failed } else { exit }
     }
 
     fn print(&self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
@@ -143,9 +150,15 @@ impl Output {
             self.gone.store(true, Ordering::Relaxed);
             // A reader that went away (`| head`) is nobody's mistake; a full disk is.
             if error.kind() != io::ErrorKind::BrokenPipe {
-                self.complain(format_args!("{BAD}error:{BAD:#} standard output cannot be written: {error}"));
+                self.lost.store(true, Ordering::Relaxed);
+                self.unwritable(&error);
             }
         }
+    }
+
+    /// Says that standard output takes nothing.
+    pub(crate) fn unwritable(&self, error: &io::Error) {
+        self.complain(format_args!("{BAD}error:{BAD:#} standard output cannot be written: {error}"));
     }
 
     fn complain(&self, text: impl Display) {

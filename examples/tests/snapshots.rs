@@ -219,6 +219,8 @@ fn prune_shows_its_plan_and_keeps_the_newest() {
     }
     let count = || json(&bench, ["snapshots"]).len() - 1;
     bench.run(["prune", "--store", "store"]).refused(2, "no retention", "--daily");
+    bench.run(["prune", "--store", "store", "--daily", "0"]).refused(2, "nothing but the newest", "--daily 14");
+    assert_eq!(count(), 3);
     let plan = bench.ok(["prune", "--store", "store", "--daily", "1", "--dry-run"]);
     assert!(plan.contains("delete"), "{plan}");
     assert_eq!(count(), 3);
@@ -292,6 +294,146 @@ fn two_places_never_share_a_name_unasked() {
     bench.write("later/index.html", "");
     run(&["later"]).refused(4, "of another place", "--source later");
     assert_eq!(run(&["later", "--source", "later"]).code, 0);
+}
+
+/// A site that lost most of its files, and the ids of the snapshots before and after.
+fn shrunk() -> (Bench, String, String) {
+    let bench = Bench::new();
+    for n in 0..200 {
+        bench.write(format!("site/{n}"), format!("content {n}"));
+    }
+    let id = |ran: &Ran| ran.events().iter().find(|event| event["event"] == "snapshot").unwrap()["id"].clone();
+    let before = id(&backup(&bench));
+    for n in 5..200 {
+        fs::remove_file(bench.path(format!("site/{n}"))).unwrap();
+    }
+    let ran = backup(&bench);
+    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert!(ran.stderr.contains("suspect") && ran.stderr.contains("--accept"), "{}", ran.stderr);
+    let text = |id: Value| id.as_str().unwrap().to_owned();
+    (bench, text(before), text(id(&ran)))
+}
+
+#[test]
+fn what_looks_like_an_accident_can_be_accepted() {
+    let (bench, ..) = shrunk();
+    let run = |more: &[&str]| bench.run([&["backup", "--store", "store", "./site"], more].concat()).code;
+    assert_eq!(run(&[]), 3);
+    assert_eq!(run(&["--accept"]), 0);
+    assert_eq!(run(&[]), 0);
+}
+
+#[test]
+fn a_restore_takes_the_newest_that_is_complete() {
+    let (bench, good, newer) = shrunk();
+    let run = |arguments: &[&str]| bench.run([&["restore", "--store", "store"], arguments].concat());
+    for (selector, to) in [("site", "a"), ("site@latest", "b")] {
+        let ran = run(&[selector, "--to", to]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        assert!(ran.stderr.contains(&good) && ran.stderr.contains(&format!("site@{newer}")), "{}", ran.stderr);
+        assert_eq!(fs::read(bench.path(to).join("150")).unwrap(), b"content 150");
+    }
+    assert_eq!(run(&[&format!("site@{newer}"), "--to", "c"]).code, 0);
+    assert!(bench.path("c/4").exists() && !bench.path("c/150").exists());
+}
+
+#[test]
+fn overwriting_looks_at_contents() {
+    let bench = site();
+    backup(&bench);
+    let restore = || bench.run(["restore", "site", "--to", "back", "--overwrite", "--store", "store"]).code;
+    assert_eq!(restore(), 0);
+    let spoilt = bench.path("back/index.html");
+    let time = fs::metadata(&spoilt).unwrap().modified().unwrap();
+    fs::write(&spoilt, "<h1>Wellcom</h1>").unwrap();
+    fs::File::options().write(true).open(&spoilt).unwrap().set_modified(time).unwrap();
+    assert_eq!(restore(), 0);
+    assert_eq!(fs::read(&spoilt).unwrap(), b"<h1>Welcome</h1>");
+}
+
+#[test]
+fn nothing_is_restored_into_the_store() {
+    let bench = site();
+    backup(&bench);
+    for to in ["store/back", "./store", "store/site/../new/deep", "site/../store/x"] {
+        let ran = bench.run(["restore", "site", "--to", to, "--overwrite", "--store", "store"]);
+        ran.refused(4, "lies in the store", "outside");
+    }
+    assert!(!bench.path("store/back").exists() && !bench.path("store/new").exists());
+}
+
+#[test]
+fn events_of_a_restore_have_the_paths_of_its_destination() {
+    let bench = site();
+    bench.write("site/files/databases/x", "x");
+    let id = backup(&bench).events()[0]["id"].clone();
+    let events = json(&bench, ["restore", "site", "--to", "back", "--dry-run"]);
+    let told = paths(&events, "entry");
+    assert!(told.contains(&"files/databases/x".to_owned()) && told.contains(&"img/logo.svg".to_owned()), "{told:?}");
+    // One shape of ids everywhere.
+    let result = events.last().unwrap();
+    assert_eq!((&result["site"], &result["id"]), (&"site".into(), &id));
+    // At the top of the destination a folder of this name is just that: `files/databases` would not be there.
+    let events = json(&bench, ["restore", "site:files/files", "--to", "back", "--dry-run"]);
+    assert!(paths(&events, "entry").contains(&"databases/x".to_owned()), "{events:?}");
+    let result = json(&bench, ["restore", "site", "--to", "back"]).pop().unwrap();
+    assert_eq!((&result["site"], &result["id"]), (&"site".into(), &id));
+    let result = json(&bench, ["diff", "site@latest", "site@latest"]).pop().unwrap();
+    assert_eq!((&result["before"]["id"], &result["after"]["site"]), (&id, &"site".into()));
+}
+
+#[test]
+fn one_damaged_manifest_hides_no_other_snapshot() {
+    let bench = site();
+    let ids: Vec<String> = (0..3).map(|_| backup(&bench).events()[0]["id"].as_str().unwrap().to_owned()).collect();
+    fs::write(bench.path(format!("store/site/{}/manifest", ids[1])), "no manifest").unwrap();
+    let run = |arguments: &[&str]| bench.run([arguments, &["--store", "store", "--json"]].concat());
+    let damaged = |ran: &Ran| -> Vec<String> {
+        let events = ran.events();
+        let named = events.iter().filter(|event| event["event"] == "damaged");
+        named.map(|event| event["id"].as_str().unwrap().to_owned()).collect()
+    };
+    for (arguments, code) in [
+        (&["snapshots"][..], 3),
+        (&["ls", "site"], 3),
+        (&["history", "site:index.html"], 3),
+        (&["restore", "site", "--to", "back"], 3),
+        (&["verify"], 1),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, code, "{arguments:?}: {}", ran.stderr);
+        assert_eq!(damaged(&ran), [ids[1].clone()], "{arguments:?}");
+        assert!(ran.stderr.contains(&ids[1]), "{arguments:?}: {}", ran.stderr);
+    }
+    assert_eq!(run(&["snapshots"]).result()["snapshots"], 2);
+    assert_eq!(run(&["verify"]).result()["snapshots"], 2);
+    assert_eq!(fs::read(bench.path("back/index.html")).unwrap(), b"<h1>Welcome</h1>");
+    // What is named in full is opened, whatever the others are like.
+    for id in [&ids[0], &ids[2]] {
+        assert_eq!(run(&["ls", &format!("site@{id}")]).code, 0);
+    }
+    assert_eq!(run(&["ls", &format!("site@{}", ids[1])]).code, 1);
+}
+
+#[test]
+fn results_that_cannot_be_written_are_a_failure() {
+    let bench = site();
+    backup(&bench);
+    let id = backup(&bench).events()[0]["id"].as_str().unwrap().to_owned();
+    let exact = format!("site@{id}:index.html");
+    for arguments in [
+        &["ls", "site", "--store", "store"][..],
+        &["ls", "site", "--store", "store", "--json"],
+        &["cat", "site:index.html", "--store", "store"],
+        &["cat", &exact, "--store", "store", "--json"],
+        &["--help"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = bench.command(arguments).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let ran = Ran::from(output.wait_with_output().unwrap());
+        assert_eq!(ran.code, 1, "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("standard output cannot be written"), "{arguments:?}: {}", ran.stderr);
+    }
 }
 
 #[test]

@@ -34,6 +34,8 @@ fn wrong_usage_ends_with_a_result_for_programs() {
     let ran = bench.run(["ls", "--json"]);
     assert_eq!(ran.code, 2);
     assert!(ran.result()["error"].as_str().unwrap().contains("required"), "{}", ran.text());
+    let ran = bench.run(["--json"]);
+    assert_eq!((ran.code, &ran.result()["error"]), (2, &"a command is missing".into()));
     let ran = bench.run(["snapshots", "--json", "--store", "nowhere"]);
     assert_eq!(ran.code, 1);
     assert!(ran.result()["hint"].is_string());

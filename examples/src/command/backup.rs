@@ -3,17 +3,20 @@
 mod location;
 mod origin;
 mod run;
+mod stopped;
 
 use crate::{
     config::{Rate, Ssh},
     context::Context,
     failure::{Exit, Failure, Outcome},
+    within::lies_within,
 };
 use clap::Args;
 use clonepanel_core::{
     filter::{Filter, Rule},
     snapshot_id::SourceName,
     store::SnapshotStore,
+    suspicion::SuspicionRules,
     transport::PullRequest,
 };
 use clonepanel_store::{HardLinkStore, LocalTransport};
@@ -27,6 +30,7 @@ use std::{ffi::OsString, path::Path, sync::Arc};
 #[command(after_help = "Examples:
   clonepanel backup                                   every site of the configuration
   clonepanel backup example.org example.net
+  clonepanel backup example.org --accept              most files went, and that was meant
   clonepanel backup --store /srv/backup ./public_html
   clonepanel backup --store /srv/backup alice@alpha.example.net:public_html
   clonepanel backup --store /srv/backup alice@alpha.example.net: --source example.org \\
@@ -38,6 +42,9 @@ pub(crate) struct Backup {
     /// Sites of the configuration; with --store: user@host:path, or a folder of this machine
     #[arg(value_name = "SITE|PLACE")]
     places: Vec<OsString>,
+    /// Take what looks like an accident for what it should be, this time
+    #[arg(long)]
+    accept: bool,
     #[command(flatten)]
     place: PlaceOptions,
 }
@@ -89,7 +96,7 @@ impl Backup {
             return Err(Failure::usage(format!("{} has no sites", config.path.display()))
                 .hint("add [site.\"example.org\"]; `clonepanel init` in another folder shows how"));
         }
-        let mut runner = Runner::new(open_store(&config.store)?, Arc::clone(&context.output));
+        let mut runner = self.runner(open_store(&config.store)?, context);
         for site in sites {
             let account = &site.primary;
             let Some(server) = config.servers.get(&account.server) else { continue };
@@ -118,6 +125,11 @@ impl Backup {
             });
         }
         runner.run().await
+    }
+
+    fn runner(&self, store: Arc<dyn SnapshotStore>, context: &Context) -> Runner {
+        let rules = if self.accept { SuspicionRules::accept_everything() } else { SuspicionRules::new() };
+        Runner::new(store, Arc::clone(&context.output), rules, Arc::clone(&context.told))
     }
 
     async fn run_place(&self, context: &Context, root: &Path) -> Result<Outcome, Failure> {
@@ -157,7 +169,7 @@ impl Backup {
                 Plan { site: source, server: host, at_a_time: 1, transport: Arc::new(transport), request }
             }
         };
-        let mut runner = Runner::new(store, Arc::clone(&context.output));
+        let mut runner = self.runner(store, context);
         runner.add(plan);
         let mut outcome = runner.run().await?;
         if outcome.exit == Exit::Done {
@@ -202,15 +214,9 @@ fn site_name(argument: &OsString) -> Result<String, Failure> {
 
 /// A store inside the folder that is backed up would take itself in, again and again.
 fn refuse_inside(folder: &Path, store: &Path) -> Result<(), Failure> {
-    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
-    let nearest = store
-        .ancestors()
-        .find_map(|part| if part.as_os_str().is_empty() { Path::new(".") } else { part }.canonicalize().ok());
-    match nearest {
-        Some(real) if real.starts_with(&folder) => {
-            Err(Failure::guard(format!("the store {} lies in the folder that is to be backed up", store.display()))
-                .hint("put the store somewhere else"))
-        }
-        _ => Ok(()),
+    if !lies_within(store, folder) {
+        return Ok(());
     }
+    Err(Failure::guard(format!("the store {} lies in the folder that is to be backed up", store.display()))
+        .hint("put the store somewhere else"))
 }

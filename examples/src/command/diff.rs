@@ -60,8 +60,8 @@ impl Diff {
             show::count(counts.unchanged),
         ));
         Ok(Outcome::done(json!({
-            "before": before.info().id.to_string(),
-            "after": after.info().id.to_string(),
+            "before": { "site": before.info().id.source().as_str(), "id": before.info().id.stem() },
+            "after": { "site": after.info().id.source().as_str(), "id": after.info().id.stem() },
             "added": counts.added,
             "added_bytes": counts.added_bytes,
             "removed": counts.removed,
@@ -92,7 +92,7 @@ fn tell(context: &Context, difference: &Difference) {
     object.insert("change".to_owned(), difference.change.word().into());
     for (key, record) in [("before", &difference.before), ("after", &difference.after)] {
         let value = record.as_ref().map_or(Value::Null, |record| {
-            let mut side = json::entry("", &record.entry);
+            let mut side = json::entry("", &record.entry, json::Paths::Snapshot);
             side.remove("event");
             side.remove("path");
             side.remove("path_b64");

@@ -2,7 +2,7 @@
 
 use super::ls::nearest_path;
 use crate::{
-    context::{Context, now},
+    context::{Catalogue, Context, now},
     failure::{Failure, Outcome},
     output::{
         json, show,
@@ -13,8 +13,9 @@ use crate::{
 use clap::Args;
 use clonepanel_core::{
     diff::Change,
-    history::{self, Version},
+    history::{History as Followed, Version},
     path::RelPath,
+    store::{SnapshotInfo, SnapshotStore, StoreError},
 };
 use serde_json::json;
 
@@ -41,8 +42,8 @@ impl History {
         };
         let catalogue = context.catalogue()?;
         let site = catalogue.site(&selector.site).await?;
-        let versions = history::of(&*catalogue.store, &site, path).await?;
         let snapshots = catalogue.snapshots(&site).await?;
+        let versions = versions(&catalogue, &snapshots, path).await?;
         if versions.is_empty() {
             let failure = Failure::failed(format!("no snapshot of {site} has {}", shown(path)));
             let newest = snapshots.last().ok_or_else(|| Failure::failed(format!("there is no snapshot of {site}")))?;
@@ -62,6 +63,26 @@ impl History {
         }
         Ok(Outcome::done(json!({ "site": site.as_str(), "versions": versions.len(), "snapshots": snapshots.len() })))
     }
+}
+
+/// All versions of a path, oldest first, as far as snapshots can be read.
+async fn versions(catalogue: &Catalogue, snapshots: &[SnapshotInfo], path: &RelPath) -> Result<Vec<Version>, Failure> {
+    let mut followed = Followed::new();
+    let mut versions = Vec::new();
+    for SnapshotInfo { id, .. } in snapshots {
+        let record = match catalogue.store.open(id).await {
+            Ok(reader) => reader.record(path).await,
+            Err(error) => Err(error),
+        };
+        match record {
+            Ok(record) => versions.extend(followed.see(id, record)),
+            Err(StoreError::Damaged { .. }) => catalogue.leave_out(id.clone()),
+            // It was deleted meanwhile.
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(versions)
 }
 
 /// What happened to a path, as somebody says who follows it.
@@ -97,7 +118,7 @@ fn table(versions: &[Version]) -> Table {
 
 fn event(version: &Version, path: &RelPath) -> serde_json::Value {
     let mut object = match &version.record {
-        Some(record) => json::entry("version", &record.entry),
+        Some(record) => json::entry("version", &record.entry, json::Paths::Snapshot),
         None => json::path_event("version", path),
     };
     object.insert("id".to_owned(), version.id.stem().into());

@@ -70,7 +70,7 @@ impl Ls {
 
     fn show(&self, context: &Context, record: &Record, top: &RelPath) {
         if context.output.is_json() {
-            let mut object = json::entry("entry", &record.entry);
+            let mut object = json::entry("entry", &record.entry, json::Paths::Snapshot);
             if let Some(content) = record.content {
                 object.insert("hash".to_owned(), content.hash.to_string().into());
                 object.insert("size".to_owned(), content.len.into());

@@ -12,7 +12,7 @@ use clonepanel_core::{
     snapshot_id::SourceName,
 };
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// Delete the snapshots that the retention does not keep
 #[derive(Debug, Args)]
@@ -65,13 +65,21 @@ impl Prune {
         let mut jobs = Vec::new();
         for site in sites {
             let policy = self.policy_for(&catalogue, &site)?;
-            jobs.push((PruneJob::new(Arc::clone(&catalogue.store), site.clone(), policy), site));
+            jobs.push((PruneJob::new(catalogue.shared_store(), site.clone(), policy), site));
         }
         // The plan of one site says by itself what would be deleted.
         let says_it_all = self.dry_run && jobs.len() == 1;
         let (mut kept, mut deleted, mut failed) = (0, 0, 0);
         for (job, site) in jobs {
-            let plan = job.plan(now()).await.map_err(|error| Failure::because(&error))?;
+            let plan = match job.plan(now()).await {
+                Ok(plan) => plan,
+                // What one site holds says nothing about the others.
+                Err(error) => {
+                    tell_failure(&context.output, &site, &Failure::because(&error));
+                    failed += 1;
+                    continue;
+                }
+            };
             tell_plan(&context.output, &site, &plan);
             let going = plan.deletions().count();
             kept += plan.decisions.len() - going;
@@ -86,11 +94,7 @@ impl Prune {
                         .hint("the snapshots changed since the plan was made; run it again"));
                 }
                 Err(error) => {
-                    let failure = Failure::because(&error);
-                    context.output.failure(&failure);
-                    context
-                        .output
-                        .event(&json!({ "event": "failure", "site": site.as_str(), "error": failure.message }));
+                    tell_failure(&context.output, &site, &Failure::because(&error));
                     failed += 1;
                 }
             }
@@ -109,6 +113,10 @@ impl Prune {
 
     fn policy_for(&self, catalogue: &Catalogue, site: &SourceName) -> Result<RetentionPolicy, Failure> {
         if let Some(policy) = self.policy.given() {
+            if policy == RetentionPolicy::newest_only() {
+                return Err(Failure::usage("this retention would keep nothing but the newest snapshot")
+                    .hint("say how much is kept: --daily 14"));
+            }
             return Ok(policy);
         }
         let Some(config) = &catalogue.config else {
@@ -134,6 +142,12 @@ impl PolicyOptions {
         let policy = RetentionPolicy::newest_only().keep_within(self.keep_within.unwrap_or_default());
         Some(policy.hourly(hourly).daily(daily).weekly(weekly).monthly(monthly).yearly(yearly))
     }
+}
+
+fn tell_failure(output: &Output, site: &SourceName, failure: &Failure) {
+    output.failure(failure);
+    let Failure { message, hint, .. } = failure;
+    output.event(&json!({ "event": "failure", "site": site.as_str(), "error": message, "hint": hint }));
 }
 
 fn tell_plan(output: &Output, site: &SourceName, plan: &RetentionPlan) {

@@ -1,15 +1,23 @@
 //! `clonepanel restore`: write a snapshot, or a part of it, back to this machine.
 
+mod rewritten;
+
 use super::ls::missing;
 use crate::{
     context::Context,
     failure::{Exit, Failure, Outcome},
-    output::{json, progress::Progress, show},
+    output::{
+        json::{self, Paths},
+        progress::Progress,
+        show,
+    },
     selector::{Selector, SelectorParser, files},
+    within::lies_within,
 };
 use clap::Args;
 use clonepanel_core::job::RestoreJob;
 use clonepanel_store::LocalTree;
+use rewritten::Rewritten;
 use serde_json::json;
 use std::{
     fs, io,
@@ -24,9 +32,10 @@ use std::{
   clonepanel restore example.org:public_html/index.php --to ./back
 
 What is written is the content of PATH: `back/` then holds what PATH held. Every file is checked
-against its hash on the way. Owners and setuid bits are not set.")]
+against its hash on the way. Owners and setuid bits are not set. Without @WHEN, and with @latest,
+it is the newest complete snapshot; any other is restored when it is named.")]
 pub(crate) struct Restore {
-    /// What to restore; without @WHEN of the newest snapshot
+    /// What to restore; without @WHEN of the newest complete snapshot
     #[arg(value_name = "SITE[@WHEN][:PATH]", value_parser = SelectorParser)]
     selector: Selector,
     /// The folder to write to; made if it is missing
@@ -43,6 +52,7 @@ pub(crate) struct Restore {
 impl Restore {
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
         let catalogue = context.catalogue()?;
+        refuse_store(&self.to, &catalogue.root)?;
         let reader = catalogue.open_for_use(&self.selector).await?;
         let path = self.selector.path.clone().unwrap_or_else(files);
         if reader.record(&path).await?.is_none() {
@@ -57,14 +67,14 @@ impl Restore {
         }
         let target = LocalTree::new(&self.to);
         let progress = Progress::new(&context.output, self.to.display().to_string(), "written");
-        let restored = job.run(&target, &progress).await.map_err(|error| Failure::because(&error))?;
+        let restored = job.run(&Rewritten(&target), &progress).await.map_err(|error| Failure::because(&error))?;
         let at_the_end = target.finish().await?;
         drop(progress);
 
         let report = &restored.report;
         let problems = || report.problems.listed().iter().chain(at_the_end.listed());
         for problem in problems() {
-            context.output.event(&json::problem(restored.id.source().as_str(), problem));
+            context.output.event(&json::problem(&restored.id, problem, Paths::Destination));
             if !context.output.is_json() {
                 context.output.warn(problem);
             }
@@ -81,7 +91,8 @@ impl Restore {
         Ok(Outcome::new(
             exit,
             json!({
-                "id": restored.id.to_string(),
+                "site": restored.id.source().as_str(),
+                "id": restored.id.stem(),
                 "entries": report.entries,
                 "files": report.files,
                 "bytes": report.literal_bytes + report.matched_bytes,
@@ -95,16 +106,26 @@ impl Restore {
         let plan = job.plan().await.map_err(|error| Failure::because(&error))?;
         context.output.line(&plan);
         for entry in &plan.entries {
-            context.output.event(&json::entry("entry", entry).into());
+            context.output.event(&json::entry("entry", entry, Paths::Destination).into());
         }
         Ok(Outcome::done(json!({
-            "id": plan.id.to_string(),
+            "site": plan.id.source().as_str(),
+            "id": plan.id.stem(),
             "entries": plan.entries.len(),
             "files": plan.files,
             "bytes": plan.bytes,
             "dry_run": true,
         })))
     }
+}
+
+/// What a store holds must not change.
+fn refuse_store(folder: &Path, store: &Path) -> Result<(), Failure> {
+    if !lies_within(folder, store) {
+        return Ok(());
+    }
+    Err(Failure::guard(format!("{} lies in the store {}", folder.display(), store.display()))
+        .hint("name a folder outside of it; the store holds the snapshots and nothing else"))
 }
 
 /// What is there already is not written over unasked.

@@ -74,7 +74,7 @@ impl Snapshots {
         for problem in info.problems.listed() {
             let detail = if problem.detail().is_empty() { String::new() } else { format!(": {}", problem.detail()) };
             context.output.line(format_args!("{}: {}: {}{detail}", info.id, shown(&problem.path), problem.kind.word()));
-            context.output.event(&json::problem(info.id.source().as_str(), problem));
+            context.output.event(&json::problem(&info.id, problem, json::Paths::Snapshot));
         }
         let unlisted = info.problems.total() - info.problems.listed().len() as u64;
         if unlisted > 0 {

@@ -11,10 +11,9 @@ use clonepanel_core::{
     job::{VerifyJob, VerifyOutcome},
     problem::ProblemKind,
     snapshot_id::SnapshotId,
-    store::Slice,
+    store::{Slice, StoreError},
 };
 use serde_json::json;
-use std::sync::Arc;
 
 /// Read what is kept and compare it with the hashes of the manifests
 #[derive(Debug, Args)]
@@ -44,9 +43,9 @@ impl Verify {
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
         let catalogue = context.catalogue()?;
         let snapshots = self.list(&catalogue).await?;
-        let mut total = Total::default();
+        let mut total = Total { damaged: context.damaged() as u64, ..Total::default() };
         for id in &snapshots {
-            let mut job = VerifyJob::new(Arc::clone(&catalogue.store), id.clone());
+            let mut job = VerifyJob::new(catalogue.shared_store(), id.clone());
             if let Some(slice) = self.slice {
                 job = job.slice(slice);
             }
@@ -56,6 +55,10 @@ impl Verify {
                     drop(progress);
                     tell(context, id, &outcome);
                     total.add(&outcome);
+                }
+                Err(error) if matches!(error.source, StoreError::NotFound { .. }) => {
+                    drop(progress);
+                    context.output.note(format_args!("{id} was deleted meanwhile"));
                 }
                 // A snapshot that cannot be read at all says nothing about the others.
                 Err(error) => {

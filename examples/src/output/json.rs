@@ -6,6 +6,7 @@ use clonepanel_core::{
     entry::{Entry, EntryKind},
     path::RelPath,
     problem::Problem,
+    snapshot_id::SnapshotId,
     store::SnapshotInfo,
 };
 use serde_json::{Map, Value, json};
@@ -36,9 +37,27 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
 }
 
-/// Puts a path of a snapshot into an object: `path`, and `path_b64` when it is not UTF-8.
-pub(crate) fn put_path(object: &mut Map<String, Value>, path: &RelPath) {
-    put_bytes(object, "path", account_path(path).as_bytes());
+/// Of what are the paths?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paths {
+    /// Of a folder that is written to: they stay as they are.
+    Destination,
+    /// Of a snapshot: they are told as people write them.
+    Snapshot,
+}
+
+impl Paths {
+    fn told(self, path: &RelPath) -> RelPath {
+        match self {
+            Self::Destination => path.clone(),
+            Self::Snapshot => account_path(path),
+        }
+    }
+}
+
+/// Puts a path into an object: `path`, and `path_b64` when it is not UTF-8.
+pub(crate) fn put_path(object: &mut Map<String, Value>, path: &RelPath, paths: Paths) {
+    put_bytes(object, "path", paths.told(path).as_bytes());
 }
 
 /// Puts bytes that are usually text into an object.
@@ -54,11 +73,15 @@ pub(crate) fn put_bytes(object: &mut Map<String, Value>, key: &str, bytes: &[u8]
     }
 }
 
-/// An object that begins with `event` and a path.
+/// An object that begins with `event` and a path of a snapshot.
 pub(crate) fn path_event(event: &str, path: &RelPath) -> Map<String, Value> {
+    begun(event, path, Paths::Snapshot)
+}
+
+fn begun(event: &str, path: &RelPath, paths: Paths) -> Map<String, Value> {
     let mut object = Map::new();
     object.insert("event".to_owned(), event.into());
-    put_path(&mut object, path);
+    put_path(&mut object, path, paths);
     object
 }
 
@@ -94,10 +117,11 @@ pub(crate) fn snapshot(info: &SnapshotInfo) -> Value {
     })
 }
 
-/// A problem with one path.
-pub(crate) fn problem(site: &str, problem: &Problem) -> Value {
-    let mut object = path_event("problem", &problem.path);
-    object.insert("site".to_owned(), site.into());
+/// A problem with one path, of this snapshot or on the way out of it.
+pub(crate) fn problem(id: &SnapshotId, problem: &Problem, paths: Paths) -> Value {
+    let mut object = begun("problem", &problem.path, paths);
+    object.insert("site".to_owned(), id.source().as_str().into());
+    object.insert("id".to_owned(), id.stem().into());
     object.insert("kind".to_owned(), problem.kind.word().into());
     object.insert("loss".to_owned(), problem.kind.is_loss().into());
     object.insert("detail".to_owned(), problem.detail().into());
@@ -105,8 +129,8 @@ pub(crate) fn problem(site: &str, problem: &Problem) -> Value {
 }
 
 /// An entry of a tree.
-pub(crate) fn entry(event: &str, entry: &Entry) -> Map<String, Value> {
-    let mut object = path_event(event, &entry.path);
+pub(crate) fn entry(event: &str, entry: &Entry, paths: Paths) -> Map<String, Value> {
+    let mut object = begun(event, &entry.path, paths);
     object.insert("type".to_owned(), kind_word(&entry.kind).into());
     object.insert("mode".to_owned(), format!("{:04o}", entry.meta.mode).into());
     object.insert("uid".to_owned(), entry.meta.uid.into());
@@ -116,7 +140,7 @@ pub(crate) fn entry(event: &str, entry: &Entry) -> Map<String, Value> {
         EntryKind::File { len, hardlink_to } => {
             object.insert("size".to_owned(), (*len).into());
             if let Some(leader) = hardlink_to {
-                put_bytes(&mut object, "hardlink_to", account_path(leader).as_bytes());
+                put_bytes(&mut object, "hardlink_to", paths.told(leader).as_bytes());
             }
         }
         EntryKind::Symlink(target) => put_bytes(&mut object, "target", target.as_bytes()),
@@ -154,7 +178,7 @@ mod tests {
     fn bytes_that_are_no_text_travel_as_base64() {
         let path = RelPath::new(&b"files/a\xff"[..]).unwrap();
         let mut object = Map::new();
-        put_path(&mut object, &path);
+        put_path(&mut object, &path, Paths::Snapshot);
         assert_eq!(Value::Object(object), json!({ "path": "a\\xff", "path_b64": "Yf8=" }));
     }
 }

@@ -1,6 +1,7 @@
 //! [`Runner`]: the jobs of one backup, as many at a time as each server bears.
 
 use crate::{
+    context::Told,
     failure::{Exit, Failure, Outcome},
     output::{Output, json, progress::Progress, show},
 };
@@ -9,11 +10,15 @@ use clonepanel_core::{
     problem::ProblemKind,
     snapshot_id::SourceName,
     store::{SnapshotInfo, SnapshotState, SnapshotStore},
+    suspicion::SuspicionRules,
     time::SystemClock,
     transport::{PullRequest, TransferReport, Transport},
 };
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 
 /// How many problems a person is shown; a program gets them all.
@@ -35,6 +40,8 @@ pub(super) struct Plan {
 pub(super) struct Runner {
     store: Arc<dyn SnapshotStore>,
     output: Arc<Output>,
+    rules: SuspicionRules,
+    told: Told,
     plans: Vec<Plan>,
     given_up: Vec<(SourceName, Failure)>,
 }
@@ -55,8 +62,8 @@ struct Made {
 }
 
 impl Runner {
-    pub(super) fn new(store: Arc<dyn SnapshotStore>, output: Arc<Output>) -> Self {
-        Self { store, output, plans: Vec::new(), given_up: Vec::new() }
+    pub(super) fn new(store: Arc<dyn SnapshotStore>, output: Arc<Output>, rules: SuspicionRules, told: Told) -> Self {
+        Self { store, output, rules, told, plans: Vec::new(), given_up: Vec::new() }
     }
 
     pub(super) fn add(&mut self, plan: Plan) {
@@ -70,15 +77,17 @@ impl Runner {
 
     /// Runs all of it. The set owns the jobs: dropping this future ends them.
     pub(super) async fn run(self) -> Result<Outcome, Failure> {
-        let Self { store, output, plans, given_up } = self;
+        let Self { store, output, rules, told, plans, given_up } = self;
         let alone = plans.len() + given_up.len() == 1;
         let mut turns: HashMap<String, Arc<Semaphore>> = HashMap::new();
-        let mut jobs = JoinSet::new();
+        let (mut jobs, mut sites) = (JoinSet::new(), HashMap::new());
         for plan in plans {
             let turn = turns
                 .entry(plan.server.clone())
                 .or_insert_with(|| Arc::new(Semaphore::new(usize::try_from(plan.at_a_time).unwrap_or(1))));
-            jobs.spawn(one(plan, Arc::clone(&store), Arc::clone(&output), Arc::clone(turn)));
+            let site = plan.site.clone();
+            let job = one(plan, Arc::clone(&store), Arc::clone(&output), rules.clone(), Arc::clone(turn));
+            sites.insert(jobs.spawn(job).id(), site);
         }
         let mut total = Total::default();
         for (site, failure) in given_up {
@@ -88,10 +97,19 @@ impl Runner {
             tell_failure(&output, &site, &failure);
             total.failed += 1;
         }
-        while let Some(joined) = jobs.join_next().await {
-            let made = joined.map_err(|error| Failure::failed(format!("a job broke: {error}")))?;
+        while let Some(joined) = jobs.join_next_with_id().await {
+            let made = match joined {
+                Ok((_, made)) => made,
+                // A defect that one site meets holds up no other.
+                Err(error) => {
+                    let Some(site) = sites.remove(&error.id()) else { continue };
+                    let failure = Failure::failed(format!("{site}: the job broke: {error}"));
+                    Made { site, seconds: 0.0, result: Err(failure) }
+                }
+            };
             match made.result {
                 Ok((info, traffic)) => {
+                    told.lock().unwrap_or_else(PoisonError::into_inner).insert(info.id.clone());
                     tell_snapshot(&output, &info, &traffic, made.seconds);
                     total.add(&info, &traffic);
                 }
@@ -125,7 +143,13 @@ impl std::iter::Sum for Traffic {
     }
 }
 
-async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, turn: Arc<Semaphore>) -> Made {
+async fn one(
+    plan: Plan,
+    store: Arc<dyn SnapshotStore>,
+    output: Arc<Output>,
+    rules: SuspicionRules,
+    turn: Arc<Semaphore>,
+) -> Made {
     let site = plan.site.clone();
     let progress = Progress::new(&output, site.as_str(), "new");
     progress.phase("waiting for its turn");
@@ -134,8 +158,10 @@ async fn one(plan: Plan, store: Arc<dyn SnapshotStore>, output: Arc<Output>, tur
     };
     progress.phase("");
     let start = Instant::now();
-    let job =
-        BackupJob::new(store, plan.site).part(crate::selector::files(), plan.transport, plan.request).audit(AUDIT_DAYS);
+    let job = BackupJob::new(store, plan.site)
+        .part(crate::selector::files(), plan.transport, plan.request)
+        .audit(AUDIT_DAYS)
+        .suspicion(rules);
     let result = match job.run(&SystemClock, &progress).await {
         Ok(outcome) => {
             let traffic = outcome.parts.iter().map(|part| Traffic::of(&part.report)).sum();
@@ -171,8 +197,11 @@ fn tell_snapshot(output: &Output, info: &SnapshotInfo, traffic: &Traffic, second
     for suspicion in &info.suspicions {
         output.warn(format_args!("{}: suspect: {suspicion}", info.id));
     }
+    if !info.suspicions.is_empty() {
+        output.note(format_args!("{site}: the same command with --accept takes it for what it should be, once"));
+    }
     for (at, problem) in info.problems.listed().iter().enumerate() {
-        output.event(&json::problem(site.as_str(), problem));
+        output.event(&json::problem(&info.id, problem, json::Paths::Snapshot));
         if at < SHOWN_PROBLEMS && !output.is_json() {
             let path = crate::selector::shown(&problem.path);
             let detail = if problem.detail().is_empty() { String::new() } else { format!(": {}", problem.detail()) };
@@ -244,5 +273,60 @@ impl Total {
             "new_bytes": self.new_bytes,
             "received_bytes": self.received_bytes,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Audience;
+    use async_trait::async_trait;
+    use clonepanel_core::{
+        memory::{MemoryStore, MemoryTransport, MemoryTree},
+        observer::Observer,
+        transport::{PushRequest, TransportError},
+        tree::{TreeSink, TreeSource},
+    };
+
+    /// A transport with a defect.
+    struct Broken;
+
+    #[async_trait]
+    impl Transport for Broken {
+        fn endpoint(&self) -> &str {
+            "broken"
+        }
+        async fn pull(
+            &self,
+            _: &PullRequest,
+            _: &dyn TreeSink,
+            _: &dyn Observer,
+        ) -> Result<TransferReport, TransportError> {
+            panic!("a defect")
+        }
+        async fn push(
+            &self,
+            _: &PushRequest,
+            _: &dyn TreeSource,
+            _: &dyn Observer,
+        ) -> Result<TransferReport, TransportError> {
+            panic!("a defect")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_breaks_holds_up_no_other() {
+        let store = Arc::new(MemoryStore::new());
+        let output = Arc::new(Output::new(Audience::Person, true));
+        let mut runner = Runner::new(store, output, SuspicionRules::new(), Told::default());
+        let good = || Arc::new(MemoryTransport::new(MemoryTree::new())) as Arc<dyn Transport>;
+        // One at a time: those behind the broken one still get their turn.
+        for (name, transport) in [("a", Arc::new(Broken) as Arc<dyn Transport>), ("b", good()), ("c", good())] {
+            let site = SourceName::new(name).unwrap();
+            runner.add(Plan { site, server: "s".to_owned(), at_a_time: 1, transport, request: PullRequest::new() });
+        }
+        let outcome = runner.run().await.unwrap();
+        assert_eq!(outcome.exit, Exit::Partial);
+        assert_eq!((&outcome.result["complete"], &outcome.result["failed"]), (&2.into(), &1.into()));
     }
 }
