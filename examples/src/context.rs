@@ -185,8 +185,30 @@ impl Catalogue {
         if let Some(reader) = self.exact(&site, when).await? {
             return Ok(reader);
         }
-        let snapshots = self.snapshots(&site).await?;
-        Ok(self.store.open(&when.choose(site.as_str(), &snapshots, now())?.id).await?)
+        let (snapshots, now) = (self.snapshots(&site).await?, now());
+        if let When::Id(_) = when {
+            return Ok(self.store.open(&when.choose(site.as_str(), &snapshots, now)?.id).await?);
+        }
+        self.open_sound(snapshots, |snapshots| when.choose(site.as_str(), snapshots, now)).await
+    }
+
+    /// Opens the snapshot that is chosen; when it turns out to be damaged, the one that is chosen without it.
+    async fn open_sound(
+        &self,
+        mut snapshots: Vec<SnapshotInfo>,
+        choose: impl Fn(&[SnapshotInfo]) -> Result<&SnapshotInfo, Failure>,
+    ) -> Result<Arc<dyn SnapshotReader>, Failure> {
+        loop {
+            let id = choose(&snapshots)?.id.clone();
+            match self.store.open(&id).await {
+                Ok(reader) => return Ok(reader),
+                Err(StoreError::Damaged { .. }) => self.leave_out(id.clone()),
+                // It was deleted meanwhile.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            snapshots.retain(|info| info.id != id);
+        }
     }
 
     /// Opens the snapshot that is named in full, whatever the others are like.
@@ -224,19 +246,23 @@ impl Catalogue {
     async fn newest_complete(&self, site: &str) -> Result<Arc<dyn SnapshotReader>, Failure> {
         let site = self.site(site).await?;
         let snapshots = self.snapshots(&site).await?;
-        let newest = When::Latest.choose(site.as_str(), &snapshots, now())?;
-        let complete = snapshots.iter().rfind(|info| info.state() == SnapshotState::Complete);
-        let chosen = complete.unwrap_or(newest);
-        if chosen.id != newest.id {
+        let newest = When::Latest.choose(site.as_str(), &snapshots, now())?.clone();
+        let reader = self
+            .open_sound(snapshots, |snapshots| {
+                let complete = snapshots.iter().rfind(|info| info.state() == SnapshotState::Complete);
+                complete.map_or_else(|| When::Latest.choose(site.as_str(), snapshots, now()), Ok)
+            })
+            .await?;
+        let id = &reader.info().id;
+        if *id != newest.id && newest.state() != SnapshotState::Complete {
             self.output.note(format_args!(
-                "{} is taken, the newest complete snapshot; {} is newer and {}: say {site}@{} for that one",
-                chosen.id,
+                "{id} is taken, the newest complete snapshot; {} is newer and {}: say {site}@{} for that one",
                 newest.id,
                 newest.state().word(),
                 newest.id.stem()
             ));
         }
-        Ok(self.store.open(&chosen.id).await?)
+        Ok(reader)
     }
 }
 

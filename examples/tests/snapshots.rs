@@ -413,6 +413,22 @@ fn one_damaged_manifest_hides_no_other_snapshot() {
         assert_eq!(run(&["ls", &format!("site@{id}")]).code, 0);
     }
     assert_eq!(run(&["ls", &format!("site@{}", ids[1])]).code, 1);
+
+    // Damage that shows only when all of it is read: the one before it is taken.
+    let manifest = bench.path(format!("store/site/{}/manifest", ids[2]));
+    let spoilt = fs::read_to_string(&manifest).unwrap().replace("about.html", "abuot.html");
+    fs::write(&manifest, spoilt).unwrap();
+    for arguments in [&["ls", "site"][..], &["restore", "site", "--to", "again"]] {
+        let ran = run(arguments);
+        assert_eq!(
+            (ran.code, &ran.result()["id"]),
+            (3, &Value::from(ids[0].as_str())),
+            "{arguments:?}: {}",
+            ran.stderr
+        );
+        assert_eq!(damaged(&ran), [ids[1].clone(), ids[2].clone()], "{arguments:?}");
+    }
+    assert_eq!(run(&["history", "site:index.html"]).result()["versions"], 1);
 }
 
 #[test]
