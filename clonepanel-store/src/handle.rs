@@ -161,6 +161,11 @@ pub(crate) fn ctime(stat: &Stat) -> Timestamp {
     Timestamp::new(stat.st_ctime, u32::try_from(stat.st_ctime_nsec).unwrap_or_default())
 }
 
+/// Whether it is a regular file.
+pub(crate) fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
 /// Length in bytes.
 pub(crate) fn len(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or_default()

@@ -19,6 +19,9 @@ use std::{
 /// Shorter contents are not shared: a name and its inode cost as much.
 pub(crate) const SHORTEST: u64 = 100;
 
+/// Begins the name of a file that is about to take the place of another.
+const SPARE: &str = "new-";
+
 /// Permission bits of a stored file: the source's, without setuid, setgid and sticky, and always readable for the owner, as
 /// the store itself must read it.
 pub(crate) const fn stored_mode(mode: u32) -> u32 {
@@ -56,16 +59,7 @@ impl ContentIndex {
         if content.len < SHORTEST {
             return Ok(Linked::Absent);
         }
-        let linked = link(&self.dir, name(content, mode).as_bytes(), &dir, to, self.link_cap)?;
-        if linked == Linked::Done {
-            // Its bytes are trusted as those of every stored file are; a look at its length is nearly free.
-            let stat = handle::stat_in(&dir, to)?;
-            if stat.is_none_or(|stat| handle::len(&stat) != content.len) {
-                handle::unlink_in(&dir, to)?;
-                return Ok(Linked::Wrong);
-            }
-        }
-        Ok(linked)
+        link(&self.dir, name(content, mode).as_bytes(), &dir, to, content.len, self.link_cap)
     }
 
     /// Adds a stored file; if the content is known already, `succeeds` says that this file takes its place.
@@ -91,10 +85,15 @@ impl ContentIndex {
         };
         match result {
             Err(Errno::EXIST) if succeeds == Succeeds::Known => {
-                let spare = format!("new-{}-{}", std::process::id(), self.spare_names.fetch_add(1, Ordering::Relaxed));
-                handle::unlink_in(&self.dir, spare.as_bytes())?;
-                link(&spare)?;
-                rustix::fs::renameat(&self.dir, &spare, &self.dir, &name)?;
+                let spare =
+                    format!("{SPARE}{}-{}", std::process::id(), self.spare_names.fetch_add(1, Ordering::Relaxed));
+                let replace = || {
+                    handle::unlink_in(&self.dir, spare.as_bytes())?;
+                    link(&spare)?;
+                    Ok::<(), io::Error>(rustix::fs::renameat(&self.dir, &spare, &self.dir, &name)?)
+                };
+                // A sweep may take the spare name away.
+                replace().or_else(|_| replace())?;
             }
             Ok(()) | Err(Errno::EXIST | Errno::MLINK) => {}
             Err(error) => return Err(error.into()),
@@ -118,6 +117,9 @@ impl ContentIndex {
                 }
                 if name.is_dir(&self.dir)? {
                     freed += sweep_dir(&handle::listed_dir_in(&self.dir, &name.name)?)?;
+                } else if name.name.starts_with(SPARE.as_bytes()) {
+                    // Of a run that was killed.
+                    handle::unlink_in(&self.dir, &name.name)?;
                 }
             }
             Ok::<u64, io::Error>(freed)
@@ -171,8 +173,15 @@ fn sweep_dir(dir: &OwnedFd) -> io::Result<u64> {
     Ok(freed)
 }
 
-/// Gives a file another name. An old name in the way is replaced.
-pub(crate) fn link(from: impl AsFd, name: &[u8], dir: impl AsFd, to: &[u8], cap: Option<u64>) -> io::Result<Linked> {
+/// Gives a file of this length another name. An old name in the way is replaced.
+pub(crate) fn link(
+    from: impl AsFd,
+    name: &[u8],
+    dir: impl AsFd,
+    to: &[u8],
+    len: u64,
+    cap: Option<u64>,
+) -> io::Result<Linked> {
     let link = || rustix::fs::linkat(&from, name, &dir, to, AtFlags::empty());
     let result = match link() {
         Err(Errno::EXIST) => {
@@ -182,16 +191,21 @@ pub(crate) fn link(from: impl AsFd, name: &[u8], dir: impl AsFd, to: &[u8], cap:
         other => other,
     };
     match result {
-        // Looked at afterwards, as others link at the same time.
-        Ok(()) if is_over(&dir, to, cap)? => {
-            handle::unlink_in(&dir, to)?;
-            Ok(Linked::Full)
-        }
-        Ok(()) => Ok(Linked::Done),
-        Err(Errno::MLINK) => Ok(Linked::Full),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV) => Ok(Linked::Absent),
-        Err(error) => Err(error.into()),
+        Ok(()) => {}
+        Err(Errno::MLINK) => return Ok(Linked::Full),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV) => return Ok(Linked::Absent),
+        Err(error) => return Err(error.into()),
     }
+    // Its bytes are trusted as those of every stored file are; a look at its length is nearly free. Looked at afterwards, as
+    // others link at the same time.
+    let linked = match handle::stat_in(&dir, to)? {
+        Some(stat) if !handle::is_file(&stat) || handle::len(&stat) != len => Linked::Wrong,
+        Some(stat) if cap.is_some_and(|cap| stat.st_nlink > cap) => Linked::Full,
+        Some(_) => return Ok(Linked::Done),
+        None => return Ok(Linked::Absent),
+    };
+    handle::unlink_in(&dir, to)?;
+    Ok(linked)
 }
 
 fn is_over(dir: impl AsFd, name: &[u8], cap: Option<u64>) -> io::Result<bool> {

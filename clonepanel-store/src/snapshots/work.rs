@@ -190,16 +190,14 @@ impl<'a> Worker<'a> {
 
     /// The common case, and the one that has to be fast: a file of the base that did not change.
     fn link(&mut self, row: RowId, base: RowId, path: &[u8]) -> io::Result<()> {
-        match self.link_base(path)? {
+        let Some((content, mode)) = self.base_row(base) else { return Ok(()) };
+        match self.link_base(path, content.len)? {
             Linked::Done => Ok(()),
-            Linked::Absent | Linked::Full | Linked::Wrong => {
-                let Some((content, mode)) = self.base_row(base) else { return Ok(()) };
-                self.link_elsewhere(row, path, &content, mode)
-            }
+            Linked::Absent | Linked::Full | Linked::Wrong => self.link_elsewhere(row, path, &content, mode),
         }
     }
 
-    fn link_base(&mut self, path: &[u8]) -> io::Result<Linked> {
+    fn link_base(&mut self, path: &[u8], len: u64) -> io::Result<Linked> {
         let place = self.draft.places.of(path);
         let (parent, name) = handle::split(&place);
         let Some((from, _)) = &mut self.base else { return Ok(Linked::Absent) };
@@ -209,7 +207,7 @@ impl<'a> Worker<'a> {
             Err(error) => return Err(error),
         };
         let to = self.tree.enter(parent)?;
-        link(from, name, to, name, self.draft.link_cap)
+        link(from, name, to, name, len, self.draft.link_cap)
     }
 
     fn base_row(&self, row: RowId) -> Option<(FileDigest, u32)> {
@@ -249,7 +247,7 @@ impl<'a> Worker<'a> {
         {
             let (from_parent, from_name) = handle::split(&from);
             let from = handle::walk(&self.draft.staging.tree, from_parent)?;
-            let linked = link(&from, from_name, self.tree.enter(parent)?, name, self.draft.link_cap)?;
+            let linked = link(&from, from_name, self.tree.enter(parent)?, name, content.len, self.draft.link_cap)?;
             if linked == Linked::Done {
                 return Ok(linked);
             }
@@ -284,7 +282,9 @@ impl<'a> Worker<'a> {
         let place = self.draft.places.of(path.as_bytes()).into_owned();
         let (parent, name) = handle::split(&place);
         let linked = match &mut self.adopted {
-            Some(from) => link(from.enter(parent)?, name, self.tree.enter(parent)?, name, self.draft.link_cap)?,
+            Some(from) => {
+                link(from.enter(parent)?, name, self.tree.enter(parent)?, name, content.len, self.draft.link_cap)?
+            }
             None => Linked::Absent,
         };
         match linked {
@@ -302,7 +302,7 @@ impl<'a> Worker<'a> {
         let (from_parent, from_name) = handle::split(&from);
         let (parent, name) = handle::split(&to);
         let from_dir = handle::walk(&self.draft.staging.tree, from_parent)?;
-        match link(&from_dir, from_name, self.tree.enter(parent)?, name, self.draft.link_cap)? {
+        match link(&from_dir, from_name, self.tree.enter(parent)?, name, content.len, self.draft.link_cap)? {
             Linked::Done => Ok(()),
             Linked::Full => {
                 let file = handle::file_in(&from_dir, from_name)?;
@@ -341,7 +341,7 @@ impl<'a> Worker<'a> {
             // It was asked for although the base has it. The stored bytes are hashed again before they are believed: if they
             // are not what their record says, what arrived takes their place, here and in the index.
             SameAsBase::Yes if self.base_is_sound(path, &content) => {
-                linked = self.link_base(path)?;
+                linked = self.link_base(path, content.len)?;
                 if linked != Linked::Done {
                     linked = self.link_known(path, &content, mode)?;
                 }
