@@ -7,6 +7,7 @@ mod content;
 mod draft;
 mod format;
 mod incoming;
+mod leftover;
 mod lock;
 mod measure;
 mod offer;

@@ -107,6 +107,104 @@ fn runs_that_are_dropped_pile_nothing_up() {
     });
 }
 
+fn give_up(writer: Box<dyn clonepanel_core::store::SnapshotWriter>) {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(writer.abort())).unwrap();
+}
+
+#[test]
+fn a_leftover_that_is_not_whole_stops_no_run() {
+    block_on(async {
+        for missing in ["tree", "tmp", "journal", "source"] {
+            let kept = Kept::new();
+            interrupted(&kept, give_up).await;
+            let staging = kept.root().join(".clonepanel/staging");
+            let folder = fs::read_dir(&staging).unwrap().next().unwrap().unwrap().path();
+            let gone = folder.join(missing);
+            if gone.is_dir() {
+                fs::remove_dir_all(&gone).unwrap()
+            } else {
+                fs::remove_file(&gone).unwrap()
+            }
+            let now = tree(&[("small", &[b'x'; 5000])]);
+            let info = kept.back_up_as("site", &now, 2).await;
+            let info = info.unwrap_or_else(|error| panic!("without {missing}: {error}"));
+            assert_eq!(differences(&kept.tree(&info.id).await, &now), Vec::<String>::new(), "{missing}");
+            // One without an owner might be in the making.
+            assert_eq!(staged(&kept), usize::from(missing == "source"), "{missing}");
+        }
+    });
+}
+
+#[test]
+fn an_older_leftover_is_used_where_the_newest_is_of_no_use() {
+    block_on(async {
+        let kept = Kept::new();
+        interrupted(&kept, give_up).await;
+        let staging = kept.root().join(".clonepanel/staging");
+        let folder = fs::read_dir(&staging).unwrap().next().unwrap().unwrap().path();
+        // As if its run had been killed just after its tree was published.
+        let published = staging.join("published");
+        fs::create_dir_all(published.join("tmp")).unwrap();
+        for name in ["source", "journal"] {
+            let text = fs::read(folder.join(name)).unwrap();
+            fs::write(published.join(name), if name == "source" { text } else { text.repeat(2) }).unwrap();
+        }
+        let writer = kept.begin(2).await;
+        offer_files(&*writer).await;
+        assert_eq!(ask(&*writer, &file("small", 5000)).await, Asked::No);
+        assert_eq!(staged(&kept), 2, "the older leftover and the new run");
+    });
+}
+
+#[test]
+fn what_cannot_be_removed_stops_no_run() {
+    if !may_mount("what_cannot_be_removed_stops_no_run") {
+        return;
+    }
+    block_on(async {
+        let kept = Kept::new();
+        let now = tree(&[("a", &long(b'a'))]);
+        let first = kept.back_up(&now, 1).await.id;
+        interrupted(&kept, give_up).await;
+        let staging = kept.root().join(".clonepanel/staging");
+        let folder = fs::read_dir(&staging).unwrap().next().unwrap().unwrap().path();
+        fs::remove_dir_all(folder.join("tree")).unwrap();
+        fs::create_dir(folder.join("held")).unwrap();
+        // A place where a file system is mounted cannot be removed.
+        let trash = kept.root().join(".clonepanel/trash/held");
+        fs::create_dir(&trash).unwrap();
+        let mounts = [Mounted::at(&folder.join("held"), "size=1m"), Mounted::at(&trash, "size=1m")];
+        let result = kept.back_up_as("site", &now, 2).await;
+        let deleted = kept.store.delete(&first).await;
+        for mount in mounts {
+            mount.unmount();
+        }
+        assert_eq!(result.unwrap().state(), SnapshotState::Complete);
+        deleted.unwrap();
+        kept.back_up(&now, 3).await;
+        assert_eq!(staged(&kept), 0);
+        assert_eq!(fs::read_dir(kept.root().join(".clonepanel/trash")).unwrap().count(), 0);
+    });
+}
+
+/// A file system in memory, mounted somewhere in a store. The folder around it may be moved meanwhile.
+struct Mounted(fs::File);
+
+impl Mounted {
+    fn at(path: &Path, options: &str) -> Self {
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(path).status().unwrap();
+        assert!(status.success(), "cannot mount a file system in memory");
+        Self(fs::File::open(path).unwrap())
+    }
+
+    fn unmount(self) {
+        use std::os::fd::AsRawFd as _;
+        let at = fs::read_link(format!("/proc/self/fd/{}", self.0.as_raw_fd())).unwrap();
+        drop(self);
+        assert!(Command::new("umount").arg(at).status().unwrap().success());
+    }
+}
+
 /// A small file system of its own in memory; needs the right to mount.
 struct Small(tempfile::TempDir);
 
@@ -195,4 +293,36 @@ fn a_disk_without_inodes_harms_nothing() {
         }
         block_on(fill_up(small.0.path(), small.store(), &many));
     }
+}
+
+#[test]
+fn a_run_that_reached_the_reserve_leaves_room_for_every_other() {
+    if !may_mount("a_run_that_reached_the_reserve_leaves_room_for_every_other") {
+        return;
+    }
+    let few = tree(&[("a", &long(b'a'))]);
+    let many = MemoryTree::new();
+    for n in 0..400_u32 {
+        let content: Vec<u8> = (0..100_000_u32).map(|at| (at.wrapping_mul(n + 7) >> 5) as u8).collect();
+        many.put_file(path(&format!("f{n}")), content, old(1)).unwrap();
+    }
+    block_on(async {
+        for next in ["site", "other", "sweep"] {
+            let small = Small::mount("size=40m");
+            let options = StoreOptions::new().reserve_bytes(16 << 20).reserve_inodes(0);
+            let kept = Kept::open(&small.0.path().join("store"), options);
+            let result = kept.back_up_as("site", &many, 1).await;
+            assert!(
+                matches!(&result, Err(StoreError::NoSpace { .. } | StoreError::Tree(TreeError::NoSpace { .. }))),
+                "{result:?}"
+            );
+            assert_eq!(staged(&kept), 1);
+            if next == "sweep" {
+                kept.store.sweep().await.unwrap();
+            } else {
+                kept.back_up_as(next, &few, 2).await.unwrap();
+            }
+            assert_eq!(staged(&kept), 0, "{next}");
+        }
+    });
 }

@@ -331,6 +331,60 @@ async fn a_lost_stored_file_does_not_stop_the_next_run() {
 }
 
 #[tokio::test]
+async fn a_stored_file_of_another_length_is_not_linked_again() {
+    let kept = Kept::new();
+    let now = tree(&[("a", &long(b'a')), ("small", b"tiny")]);
+    let first = kept.back_up(&now, 1).await.id;
+    for name in ["a", "small"] {
+        fs::OpenOptions::new().write(true).open(kept.file(&first, name)).unwrap().set_len(2).unwrap();
+    }
+    let second = kept.back_up(&now, 2).await;
+    assert_eq!(second.state(), SnapshotState::Partial);
+    let lost: Vec<_> = second.problems.listed().iter().map(|problem| problem.path.clone()).collect();
+    assert_eq!(lost, [path("files/a"), path("files/small")]);
+    let third = kept.back_up(&now, 3).await;
+    assert_eq!(third.state(), SnapshotState::Complete);
+    assert_eq!(differences(&kept.tree(&third.id).await, &now), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_snapshot_may_be_deleted_while_it_is_read() {
+    let kept = Kept::new();
+    let now = tree(&[("a", &long(b'a')), ("b", b"short")]);
+    let first = kept.back_up(&now, 1).await.id;
+    let reader = kept.store.open(&first).await.unwrap();
+    kept.store.delete(&first).await.unwrap();
+    assert!(kept.store.list(&source("site")).await.unwrap().is_empty());
+    assert!(matches!(kept.store.open(&first).await, Err(StoreError::NotFound { .. })));
+    let back = clonepanel_core::testkit::read_tree(&clonepanel_core::tree::Under::new(path("files"), reader)).await;
+    assert_eq!(differences(&back.unwrap(), &now), Vec::<String>::new());
+    // What the deletion had to leave is removed by the next run.
+    kept.back_up(&MemoryTree::new(), 9).await;
+    assert_eq!(fs::read_dir(kept.root().join(".clonepanel/trash")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_people_put_into_the_root_is_no_source() {
+    let kept = Kept::new();
+    let id = kept.back_up(&tree(&[("a", b"a")]), 1).await.id;
+    fs::write(kept.root().join("notes"), "x").unwrap();
+    symlink("site", kept.root().join("alias")).unwrap();
+    assert_eq!(kept.store.sources().await.unwrap(), [id.source().clone()]);
+}
+
+#[tokio::test]
+async fn a_spare_name_of_a_killed_run_is_swept() {
+    let kept = Kept::new();
+    let id = kept.back_up(&tree(&[("a", &long(b'a'))]), 1).await.id;
+    let content = kept.root().join(".clonepanel/content");
+    fs::hard_link(kept.file(&id, "a"), content.join("new-1-0")).unwrap();
+    kept.store.delete(&id).await.unwrap();
+    kept.store.sweep().await.unwrap();
+    let left = walkdir::WalkDir::new(content).into_iter().filter(|entry| entry.as_ref().unwrap().file_type().is_file());
+    assert_eq!(left.count(), 0);
+}
+
+#[tokio::test]
 async fn latest_leads_to_the_newest_complete_snapshot() {
     let kept = Kept::new();
     let now = tree(&[("a", b"a")]);
@@ -368,7 +422,12 @@ async fn without_a_whole_manifest_there_is_no_snapshot() {
         assert!(matches!(kept.store.open(&second).await, Err(StoreError::Damaged { .. })));
     }
     fs::write(&manifest, &whole[..whole.len() / 2]).unwrap();
-    assert!(matches!(kept.store.list(&source("site")).await, Err(StoreError::Damaged { .. })));
+    let listed = kept.store.list(&source("site")).await;
+    assert!(matches!(&listed, Err(StoreError::Damaged { id, .. }) if *id == second), "{listed:?}");
+    let (sound, damaged) = kept.store.list_sound(&source("site")).await.unwrap();
+    assert_eq!(sound.iter().map(|info| &info.id).collect::<Vec<_>>(), [&first]);
+    assert_eq!(damaged, std::slice::from_ref(&second));
+    assert_eq!(kept.store.open(&first).await.unwrap().info().id, first, "the others can be opened");
     // A backup goes on from the one before, and the damaged one can be deleted.
     let third = kept.back_up(&now, 3).await;
     assert_eq!(third.base, Some(first));
@@ -395,6 +454,7 @@ async fn only_an_empty_directory_or_a_store_is_taken() {
     fs::write(temp.path().join("something"), "x").unwrap();
     assert!(matches!(HardLinkStore::init(temp.path()), Err(StoreError::Unusable { .. })));
     let store = temp.path().join("store");
+    fs::create_dir_all(store.join("lost+found")).unwrap();
     HardLinkStore::init(&store).unwrap();
     HardLinkStore::open(&store).unwrap();
     fs::write(store.join(".clonepanel/format"), "clonepanel-store 2\n").unwrap();

@@ -1,11 +1,11 @@
 //! [`Adopted`]: what an interrupted run left behind, taken over by the next one.
 
 use super::{
-    staging::{JOURNAL, OWNER, PARTIAL, TMP, TREE},
+    staging::{JOURNAL, PARTIAL, TMP, TREE},
     table::{self, RowId, Table},
 };
 use crate::handle;
-use clonepanel_core::{escape, manifest, path::RelPath, snapshot_id::SourceName, time::Timestamp};
+use clonepanel_core::{escape, manifest, path::RelPath, time::Timestamp};
 use rustix::fd::OwnedFd;
 use std::{
     collections::HashMap,
@@ -15,7 +15,6 @@ use std::{
 
 /// Longer than any line of a journal.
 const MAX_LINE_LEN: u64 = 64 << 10;
-const MAX_OWNER_LEN: u64 = 1024;
 
 /// Files that an interrupted run of the same source had completed, and the ones it was receiving. Nothing in it is trusted:
 /// power may have failed, so contents are hashed again before they are used.
@@ -33,8 +32,13 @@ pub(crate) struct Adopted {
 }
 
 impl Adopted {
-    /// Reads what the folder holds; `None` when there is nothing of use.
-    pub(crate) fn read(all: &OwnedFd, name: &[u8], begun: Timestamp) -> io::Result<Option<Self>> {
+    /// Reads what the folder holds; `None` when there is nothing of use, or nothing that can be read: a run may have ended just
+    /// after its tree was published, or while somebody removed what it left.
+    pub(crate) fn read(all: &OwnedFd, name: &[u8], begun: Timestamp) -> Option<Self> {
+        Self::try_read(all, name, begun).ok().flatten()
+    }
+
+    fn try_read(all: &OwnedFd, name: &[u8], begun: Timestamp) -> io::Result<Option<Self>> {
         let dir = handle::listed_dir_in(all, name)?;
         let (tree, tmp) = (Arc::new(handle::dir_in(&dir, TREE)?), Arc::new(handle::dir_in(&dir, TMP)?));
         let mut adopted = Self {
@@ -91,39 +95,4 @@ impl Adopted {
     pub(crate) fn partial(&self, path: &RelPath) -> Option<(&[u8], u64)> {
         self.partial.get(path.as_bytes()).map(|(name, len)| (&**name, *len))
     }
-}
-
-/// A folder in `staging` that no living run works in.
-#[derive(Debug)]
-pub(crate) struct Leftover {
-    pub(crate) name: Vec<u8>,
-    /// Whose it is; nobody's if its maker died at once.
-    pub(crate) source: Option<SourceName>,
-    pub(crate) begun: Timestamp,
-    /// Length of its journal in bytes.
-    pub(crate) journal: u64,
-}
-
-/// Everything in `staging`; which of it is in use is for the caller to find out by the locks.
-pub(crate) fn leftovers(all: &OwnedFd) -> io::Result<Vec<Leftover>> {
-    let mut found = Vec::new();
-    for name in handle::names_in(handle::listed_dir_in(all, b".")?)? {
-        let (source, begun, journal) = look_at(all, &name.name).unwrap_or_default();
-        found.push(Leftover { name: name.name.into(), source, begun, journal });
-    }
-    Ok(found)
-}
-
-fn look_at(all: &OwnedFd, name: &[u8]) -> io::Result<(Option<SourceName>, Timestamp, u64)> {
-    let dir = handle::dir_in(all, name)?;
-    let mut text = String::new();
-    handle::file_in(&dir, OWNER)?.take(MAX_OWNER_LEN).read_to_string(&mut text)?;
-    let mut lines = text.lines();
-    let source = lines.next().and_then(|line| SourceName::new(line).ok());
-    let begun = lines
-        .next()
-        .and_then(|line| line.split_once('.'))
-        .and_then(|(secs, nanos)| Some(Timestamp::new(secs.parse().ok()?, nanos.parse().ok()?)));
-    let journal = handle::stat_in(&dir, JOURNAL)?.map_or(0, |stat| handle::len(&stat));
-    Ok((source, begun.unwrap_or_default(), journal))
 }

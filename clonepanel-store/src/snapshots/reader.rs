@@ -38,8 +38,9 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// Holds the snapshot in use until it is dropped: deleted meanwhile, it can still be read to its end.
     pub(crate) fn open(root: &Root, id: &SnapshotId) -> Result<Self, StoreError> {
-        let dir = root.snapshot_dir(id)?;
+        let dir = root.used_dir(id)?;
         let (info, table) = read_manifest(&dir, id)?;
         Ok(Self { info, table: Arc::new(table), dir: Arc::new(dir), places: root.places })
     }

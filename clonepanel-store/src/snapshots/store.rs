@@ -1,7 +1,6 @@
 //! [`HardLinkStore`] and the folders it is made of.
 
 use super::{
-    adopt::{Adopted, Leftover, leftovers},
     content::ContentIndex,
     draft::{Base, Draft, Parts},
     format::{Format, sync_dir},
@@ -11,7 +10,7 @@ use super::{
     reader::{self, Reader},
     remove::remove_tree,
     space::Space,
-    staging::{Staging, random_name},
+    staging::random_name,
     table::RowKind,
     work::Workers,
     writer::Writer,
@@ -26,16 +25,14 @@ use clonepanel_core::{
     store::{NewSnapshot, SnapshotInfo, SnapshotReader, SnapshotStore, SnapshotWriter, StoreError},
 };
 use rustix::{fd::OwnedFd, io::Errno};
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{io, path::Path, sync::Arc};
 
 /// Where the store keeps things of its own, below its root.
 const OWN: &[u8] = b".clonepanel";
+/// What the root of a fresh ext4 has in it.
+const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// In a source's folder: a link to the newest complete snapshot, for people.
 const LATEST: &[u8] = b"latest";
-/// Ends the name of a staging folder whose run found the disk full.
-const FULL: &[u8] = b".full";
-/// What an interrupted run of a source left behind is kept so long for the next run of that source.
-const KEEP_LEFTOVERS: Duration = Duration::from_hours(24 * 7);
 
 /// Snapshots as plain directory trees in which unchanged files are hard links to one stored copy.
 ///
@@ -56,14 +53,14 @@ pub(crate) struct Root {
     pub(crate) staging: OwnedFd,
     pub(crate) options: StoreOptions,
     pub(crate) places: Places,
+    pub(super) trash: OwnedFd,
+    pub(super) locks: OwnedFd,
     own: Arc<OwnedFd>,
-    trash: OwnedFd,
-    locks: OwnedFd,
     content: Arc<ContentIndex>,
 }
 
 impl HardLinkStore {
-    /// Opens the store at `root`, creating it if the directory is missing or empty.
+    /// Opens the store at `root`, creating it if the directory is missing or empty (but for a `lost+found`).
     ///
     /// Waits for the disk: a few system calls, some dozens for a new store.
     ///
@@ -117,7 +114,7 @@ impl HardLinkStore {
         let own = match handle::listed_dir_in(&dir, OWN) {
             Ok(own) => own,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !handle::names_in(&dir).map_err(failed)?.is_empty() {
+                if handle::names_in(&dir).map_err(failed)?.iter().any(|name| &*name.name != LOST_AND_FOUND) {
                     let why = "the directory is not empty and holds no store; choose an empty or a new one".to_owned();
                     return Err(StoreError::Unusable { why });
                 }
@@ -154,6 +151,28 @@ impl HardLinkStore {
         Ok(Self { root: Arc::new(root) })
     }
 
+    /// The snapshots of a source, oldest first, and the ids of those whose manifest is damaged: where
+    /// [`list`](SnapshotStore::list) fails because of one, this still tells what can be used. As with `list`, only the head and
+    /// the end of each manifest are looked at.
+    ///
+    /// # Errors
+    /// As [`SnapshotStore::list`], but for [`StoreError::Damaged`].
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn list_sound(&self, source: &SourceName) -> Result<(Vec<SnapshotInfo>, Vec<SnapshotId>), StoreError> {
+        let (root, source) = (Arc::clone(&self.root), source.clone());
+        let (mut sound, mut damaged) = (Vec::new(), Vec::new());
+        for info in self.run("list the snapshots", move || root.infos(&source)).await? {
+            match info {
+                Ok(info) => sound.push(info),
+                Err(StoreError::Damaged { id, .. }) => damaged.push(id),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((sound, damaged))
+    }
+
     /// How many bytes deleting a snapshot would free: those of files that no other snapshot has.
     ///
     /// # Errors
@@ -163,7 +182,7 @@ impl HardLinkStore {
     /// Harmless to drop.
     pub async fn freed_by_deleting(&self, id: &SnapshotId) -> Result<u64, StoreError> {
         let (root, id) = (Arc::clone(&self.root), id.clone());
-        self.run("measure the snapshot", move || super::measure::freed(&root.snapshot_dir(&id)?, &root.content)).await
+        self.run("measure the snapshot", move || super::measure::freed(&root.used_dir(&id)?, &root.content)).await
     }
 
     /// Removes what deleted snapshots and runs that never came back have left, and tells how many bytes that freed. The store
@@ -206,19 +225,7 @@ impl SnapshotStore for HardLinkStore {
 
     async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError> {
         let (root, source) = (Arc::clone(&self.root), source.clone());
-        self.run("list the snapshots", move || {
-            let mut infos = Vec::new();
-            for id in root.ids(&source)? {
-                match root.snapshot_dir(&id).and_then(|dir| reader::read_info(&dir, &id)) {
-                    Ok(info) => infos.push(info),
-                    // It was deleted meanwhile.
-                    Err(StoreError::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(infos)
-        })
-        .await
+        self.run("list the snapshots", move || root.infos(&source)?.into_iter().collect()).await
     }
 
     async fn sources(&self) -> Result<Vec<SourceName>, StoreError> {
@@ -229,6 +236,7 @@ impl SnapshotStore for HardLinkStore {
             for name in handle::names_in(handle::listed_dir_in(&root.dir, b".").map_err(failed)?).map_err(failed)? {
                 let source = str::from_utf8(&name.name).ok().and_then(|name| SourceName::new(name).ok());
                 if let Some(source) = source
+                    && name.is_dir(&root.dir).map_err(failed)?
                     && !root.ids(&source)?.is_empty()
                 {
                     sources.push(source);
@@ -248,7 +256,7 @@ impl SnapshotStore for HardLinkStore {
 }
 
 impl Root {
-    fn space(&self) -> Space {
+    pub(super) fn space(&self) -> Space {
         Space::new(Arc::clone(&self.own), &self.options)
     }
 
@@ -269,6 +277,45 @@ impl Root {
         Ok(ids)
     }
 
+    /// What is known about each snapshot of a source, oldest first; a damaged one is an error of its own.
+    fn infos(&self, source: &SourceName) -> Result<Vec<Result<SnapshotInfo, StoreError>>, StoreError> {
+        let mut infos = Vec::new();
+        for id in self.ids(source)? {
+            let info = self.snapshot_dir(&id).and_then(|dir| {
+                reader::read_info(&dir, &id).or_else(|error| {
+                    // One that is being removed looks damaged.
+                    self.check_named(&dir, &id)?;
+                    Err(error)
+                })
+            });
+            if !matches!(info, Err(StoreError::NotFound { .. })) {
+                infos.push(info);
+            }
+        }
+        Ok(infos)
+    }
+
+    /// The directory of a snapshot, marked as in use: its files stay for as long as the handle is open, even if it is deleted.
+    pub(crate) fn used_dir(&self, id: &SnapshotId) -> Result<OwnedFd, StoreError> {
+        let dir = self.snapshot_dir(id)?;
+        lock::use_dir(&dir).map_err(|error| match error.kind() {
+            // Whoever holds it removes it.
+            io::ErrorKind::WouldBlock => StoreError::NotFound { id: id.clone() },
+            _ => StoreError::from_io("open the snapshot", error),
+        })?;
+        // Between the opening and the mark it may have been removed.
+        self.check_named(&dir, id)?;
+        Ok(dir)
+    }
+
+    /// [`StoreError::NotFound`] if a snapshot was deleted after its directory was opened.
+    fn check_named(&self, dir: &OwnedFd, id: &SnapshotId) -> Result<(), StoreError> {
+        let inode = |dir: &OwnedFd| rustix::fs::fstat(dir).map(|stat| stat.st_ino);
+        let (held, named) = (inode(dir), inode(&self.snapshot_dir(id)?));
+        let (Ok(held), Ok(named)) = (held, named) else { return Ok(()) };
+        if held == named { Ok(()) } else { Err(StoreError::NotFound { id: id.clone() }) }
+    }
+
     /// The directory of a snapshot.
     pub(crate) fn snapshot_dir(&self, id: &SnapshotId) -> Result<OwnedFd, StoreError> {
         let dir = handle::dir_in(&self.dir, id.source().as_str().as_bytes())
@@ -283,13 +330,12 @@ impl Root {
         let failed = |error| StoreError::from_io("begin the snapshot", error);
         let source = new.source();
         let lock = SourceLock::take(&self.locks, source)?;
+        let adopted = self.adopt(source, new, stop);
         self.check_file_system(source)?;
-        self.empty_trash(stop).map_err(failed)?;
         let ids = self.ids(source)?;
         let id = SnapshotId::next(source.clone(), new.now(), ids.last());
         let base = self.newest_sound(&ids)?;
-        self.check_space(base.as_ref())?;
-        let adopted = self.adopt(source, new, stop).map_err(failed)?;
+        let adopted = self.make_room(base.as_ref(), adopted, stop)?;
         let (adopted, staging) = self.stage(adopted, source, new, stop).map_err(failed)?;
         let draft = Arc::new(Draft::new(Parts {
             base,
@@ -317,7 +363,7 @@ impl Root {
     }
 
     /// A new snapshot takes at least an inode for each directory.
-    fn check_space(&self, base: Option<&Base>) -> Result<(), StoreError> {
+    pub(super) fn check_space(&self, base: Option<&Base>) -> Result<(), StoreError> {
         let count = |table: &super::table::Table| {
             table.ids().filter(|&id| table.row(id).is_some_and(|row| row.kind == RowKind::Dir)).count()
         };
@@ -331,15 +377,11 @@ impl Root {
     /// The newest snapshot whose manifest is whole: a damaged one is no base for anything.
     fn newest_sound(&self, ids: &[SnapshotId]) -> Result<Option<Base>, StoreError> {
         for id in ids.iter().rev() {
-            let dir = match self.snapshot_dir(id) {
+            let dir = match self.used_dir(id) {
                 Ok(dir) => dir,
                 Err(StoreError::NotFound { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            // Being removed at this moment, if that fails.
-            if lock::use_dir(&dir).is_err() {
-                continue;
-            }
             match reader::read_manifest(&dir, id) {
                 Ok((info, table)) => return Ok(Some(Base { info, table: Arc::new(table), dir: Arc::new(dir) })),
                 Err(StoreError::Damaged { .. } | StoreError::NotFound { .. }) => {}
@@ -347,66 +389,6 @@ impl Root {
             }
         }
         Ok(None)
-    }
-
-    /// Takes over what interrupted runs of this source left, and removes the rest of it. We hold the source's lock.
-    fn adopt(&self, source: &SourceName, new: &NewSnapshot, stop: &Stop) -> io::Result<Option<Adopted>> {
-        let all = leftovers(&self.staging)?;
-        let best = all.iter().filter(|left| left.source.as_ref() == Some(source) && left.journal > 0);
-        let best = best.max_by_key(|left| left.journal);
-        let adopted = match best {
-            Some(best) if self.may_stay(best)? => Adopted::read(&self.staging, &best.name, best.begun)?,
-            _ => None,
-        };
-        let kept = adopted.as_ref().map(|adopted| &*adopted.name);
-        for left in &all {
-            let is_old = new.now().since(left.begun) > KEEP_LEFTOVERS;
-            let is_dead = match &left.source {
-                Some(other) if other == source => kept != Some(&*left.name),
-                Some(other) => is_old && SourceLock::try_take(&self.locks, other)?.is_some(),
-                // Either just being made by somebody else, or left by one who died at that moment.
-                None => self.was_left_alone(&left.name),
-            };
-            if is_dead {
-                remove_tree(&self.staging, &left.name, self.options.threads(), stop)?;
-            }
-        }
-        Ok(adopted)
-    }
-
-    /// Makes the staging folder. What an interrupted run left gives way if there is no room for both.
-    fn stage(
-        &self,
-        adopted: Option<Adopted>,
-        source: &SourceName,
-        new: &NewSnapshot,
-        stop: &Stop,
-    ) -> io::Result<(Option<Adopted>, Staging)> {
-        match Staging::create(&self.staging, source, new.now()) {
-            Err(error) if adopted.is_some() && is_full(&error) => {
-                if let Some(adopted) = adopted {
-                    remove_tree(&self.staging, &adopted.name, self.options.threads(), stop)?;
-                }
-                Ok((None, Staging::create(&self.staging, source, new.now())?))
-            }
-            staging => Ok((adopted, staging?)),
-        }
-    }
-
-    /// Marks the staging folder of a run that found the disk full: a rename, which needs no space.
-    pub(crate) fn mark_full(&self, name: &[u8]) {
-        rustix::fs::renameat(&self.staging, name, &self.staging, [name, FULL].concat()).ok();
-    }
-
-    /// Whether what a run left may stay. One that filled the disk up would do it again if it started with all it had.
-    fn may_stay(&self, left: &Leftover) -> io::Result<bool> {
-        Ok(!left.name.ends_with(FULL) || self.space().is_ample()?)
-    }
-
-    fn was_left_alone(&self, name: &[u8]) -> bool {
-        let now = clonepanel_core::time::Timestamp::from(std::time::SystemTime::now());
-        let changed = handle::stat_in(&self.staging, name).ok().flatten().map(|stat| handle::ctime(&stat));
-        changed.is_some_and(|changed| now.since(changed) > Duration::from_hours(1))
     }
 
     fn delete(&self, id: &SnapshotId, stop: &Stop) -> Result<(), StoreError> {
@@ -425,7 +407,7 @@ impl Root {
         }
         // It is gone from the list; what follows only frees its space, and can be made up for at any time.
         self.renew_latest(id, &source);
-        self.sweep(stop).map_err(failed)?;
+        drop(self.sweep(stop));
         self.space().fill_reserve();
         Ok(())
     }
@@ -437,19 +419,24 @@ impl Root {
     }
 
     fn sweep(&self, stop: &Stop) -> io::Result<u64> {
+        self.retire_full();
         self.empty_trash(stop)?;
         self.content.sweep(self.options.threads(), stop)
     }
 
-    fn empty_trash(&self, stop: &Stop) -> io::Result<()> {
+    /// Removes what can be removed; what cannot does not keep the rest. The first error is told when all is done.
+    pub(super) fn empty_trash(&self, stop: &Stop) -> io::Result<()> {
+        let mut result = Ok(());
         for name in handle::names_in(handle::listed_dir_in(&self.trash, b".")?)? {
             let Ok(dir) = handle::listed_dir_in(&self.trash, &name.name) else { continue };
-            // A run may be building on it, or somebody else be removing it.
-            if lock::take_dir(&dir)? {
-                remove_tree(&self.trash, &name.name, self.options.threads(), stop)?;
-            }
+            // A run may be building on it, somebody reading it, or somebody else be removing it.
+            let removed = lock::take_dir(&dir).and_then(|taken| match taken {
+                true => remove_tree(&self.trash, &name.name, self.options.threads(), stop),
+                false => Ok(()),
+            });
+            result = result.and(removed);
         }
-        Ok(())
+        result
     }
 
     /// Points `latest` of a source to a snapshot: a convenience for people, never read by the store.
@@ -479,6 +466,6 @@ impl Root {
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
+pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

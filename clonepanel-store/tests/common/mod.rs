@@ -24,7 +24,8 @@ use tempfile::TempDir;
 
 /// A store in a temporary directory.
 pub(crate) struct Kept {
-    dir: TempDir,
+    _dir: Option<TempDir>,
+    root: PathBuf,
     pub(crate) options: StoreOptions,
     pub(crate) store: HardLinkStore,
 }
@@ -50,12 +51,18 @@ impl Kept {
 
     pub(crate) fn with(options: StoreOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = HardLinkStore::with_options(dir.path().join("store"), options.clone()).unwrap();
-        Self { dir, options, store }
+        let kept = Self::open(&dir.path().join("store"), options);
+        Self { _dir: Some(dir), ..kept }
+    }
+
+    /// A store in a directory of the caller's.
+    pub(crate) fn open(root: &Path, options: StoreOptions) -> Self {
+        let store = HardLinkStore::with_options(root, options.clone()).unwrap();
+        Self { _dir: None, root: root.to_owned(), options, store }
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        self.dir.path().join("store")
+        self.root.clone()
     }
 
     pub(crate) fn reopen(&mut self) {
