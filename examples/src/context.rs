@@ -7,7 +7,6 @@ use crate::{
     nearest::nearest,
     output::Output,
     selector::{Selector, When},
-    sound::list_sound,
 };
 use clonepanel_core::{
     snapshot_id::{SnapshotId, SourceName},
@@ -147,7 +146,7 @@ impl Catalogue {
 
     /// The snapshots of a site, oldest first. Damaged ones are named and left out.
     pub(crate) async fn snapshots(&self, site: &SourceName) -> Result<Vec<SnapshotInfo>, Failure> {
-        let (sound, damaged) = list_sound(&self.store, &self.root, site).await?;
+        let (sound, damaged) = self.store.list_sound(site).await?;
         for id in damaged {
             self.leave_out(id);
         }

@@ -11,7 +11,6 @@ mod nearest;
 mod output;
 mod selector;
 mod signal;
-mod sound;
 mod within;
 
 use clap::{Parser, error::ErrorKind};

@@ -5,7 +5,6 @@ use crate::{
     context::Context,
     failure::{Exit, Failure, Outcome},
     output::{json, show},
-    sound::list_sound,
 };
 use clonepanel_core::{
     snapshot_id::SourceName,
@@ -70,7 +69,7 @@ async fn made_since(root: &std::path::Path, sources: &[SourceName], since: Times
     let mut made = Vec::new();
     for source in sources {
         // What cannot be listed is not known to be there.
-        let (snapshots, _) = list_sound(&store, root, source).await.unwrap_or_default();
+        let (snapshots, _) = store.list_sound(source).await.unwrap_or_default();
         made.extend(snapshots.into_iter().next_back().filter(|info| info.begun >= since));
     }
     made
