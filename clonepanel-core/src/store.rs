@@ -87,7 +87,8 @@ pub trait SnapshotWriter: TreeSink {
     /// The snapshot that this one builds on.
     fn base(&self) -> Option<&SnapshotInfo>;
 
-    /// What was offered so far, compared with the base.
+    /// What was offered so far, compared with the base: for showing, as the commit may still leave entries out or carry
+    /// older ones forward.
     fn tally(&self) -> Tally;
 
     /// Makes the snapshot visible: **S2** exactly once, **S3** every observer sees nothing of it or all.
@@ -97,6 +98,9 @@ pub trait SnapshotWriter: TreeSink {
     ///   it. An entry with a `Vanished` problem is left out without that.
     /// - **S14** what an `Unlisted` problem covers, or an `Unreadable` or `Failed` one names, and was not offered is carried
     ///   forward from the base and marked.
+    /// - **S15** the tally and the suspicions are about what is committed: what vanished or never arrived does not count, what
+    ///   is carried forward does and is not removed, and the seal's rules judge
+    ///   ([`judge`](crate::suspicion::judge())) those final numbers.
     ///
     /// # Errors
     /// [`StoreError::NoSpace`] and the ways in which the back end fails; the snapshot then stays invisible.

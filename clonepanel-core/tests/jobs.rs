@@ -82,7 +82,9 @@ fn every_snapshot_restores_exactly() {
             let mut tree = shape.tree(seed);
             let mut made = Vec::new();
             for night in 0..5 {
-                let outcome = back_up(&store, &tree, day(night)).await;
+                // Five random edits at once do look like an accident at times.
+                let job = backup_of(&store, &tree).suspicion(SuspicionRules::accept_everything());
+                let outcome = job.run(&day(night), &()).await.unwrap();
                 assert_eq!(outcome.info.state(), SnapshotState::Complete, "{:?}", outcome.info);
                 made.push((outcome.info.id, tree.fork()));
                 for edit in 0..5 {
@@ -282,12 +284,39 @@ fn an_accident_is_suspected_until_it_is_accepted() {
         let nothing = MemoryTree::new();
         for night in 1..4 {
             let outcome = back_up(&store, &nothing, day(night)).await;
-            assert_eq!(outcome.info.suspicions, [Suspicion::Emptied]);
+            assert_eq!(outcome.info.suspicions, [Suspicion::Emptied, Suspicion::CountCollapsed { before: 3, now: 0 }]);
             assert_eq!(outcome.info.state(), SnapshotState::Suspect);
         }
         let accepting = backup_of(&store, &nothing).suspicion(SuspicionRules::accept_everything());
         assert_eq!(accepting.run(&day(4), &()).await.unwrap().info.state(), SnapshotState::Complete);
         assert_eq!(back_up(&store, &nothing, day(5)).await.info.state(), SnapshotState::Complete);
+    });
+}
+
+#[test]
+fn a_source_that_vanishes_while_it_is_read_is_suspect() {
+    block_on(async {
+        let (store, tree) = (MemoryStore::new(), MemoryTree::new());
+        for number in 0..80 {
+            tree.put_file(path(&format!("page{number:02}")), "a page", day(-100)).unwrap();
+        }
+        back_up(&store, &tree, day(0)).await;
+        let mut problems = Problems::new();
+        let mut entries = tree.list();
+        for entry in entries.iter_mut().filter(|entry| entry.has_content()).skip(1) {
+            entry.meta.mtime = day(-1);
+            problems.push(Problem::new(entry.path.clone(), ProblemKind::Vanished, ""));
+        }
+        let report = TransferReport { problems, ..TransferReport::default() };
+        let transport = Scripted { answers: Mutex::new(vec![Ok(report)]), entries, ..Scripted::default() };
+        let job = BackupJob::new(Arc::new(store.clone()), source());
+        let outcome = job.part(path("files"), Arc::new(transport), PullRequest::new()).run(&day(1), &()).await.unwrap();
+        let expected =
+            [Suspicion::CountCollapsed { before: 80, now: 1 }, Suspicion::MassDeleted { removed: 79, of: 80 }];
+        assert_eq!(outcome.info.suspicions, expected);
+        assert_eq!((outcome.info.tally.files, outcome.info.tally.removed_files), (1, 79));
+        // All of it is back.
+        assert_eq!(back_up(&store, &tree, day(2)).await.info.state(), SnapshotState::Complete);
     });
 }
 

@@ -9,7 +9,7 @@ use crate::{
     retry::Retry,
     snapshot_id::SourceName,
     store::{NewSnapshot, Seal, Slice, SnapshotInfo, SnapshotStore, SnapshotWriter, StoreError},
-    suspicion::{self, SuspicionRules},
+    suspicion::SuspicionRules,
     time::{Clock, Timestamp},
     transport::{PullRequest, TransferReport, Transport, TransportError},
     tree::{self, TreeSource},
@@ -152,14 +152,16 @@ impl BackupJob {
         self
     }
 
-    /// What looks like an accident.
+    /// What looks like an accident, judged at the commit by what the snapshot holds. Such a snapshot is committed and
+    /// [`Suspect`](crate::store::SnapshotState::Suspect), and so are the next ones until what happened is undone or accepted:
+    /// [`SuspicionRules::accept_everything`], for one run.
     #[must_use]
     pub fn suspicion(mut self, rules: SuspicionRules) -> Self {
         self.suspicion = rules;
         self
     }
 
-    /// Makes the snapshot: begins it, transfers each part in turn, judges it and commits it. The observer sees paths as the
+    /// Makes the snapshot: begins it, transfers each part in turn, and commits it, which judges it. The observer sees paths as the
     /// parts have them.
     ///
     /// # Errors
@@ -185,11 +187,9 @@ impl BackupJob {
             }
         };
         let (outcomes, problems) = gathered(parts);
-        let suspicions =
-            writer.base().map(|base| suspicion::judge(&self.suspicion, base, &writer.tally())).unwrap_or_default();
         // Of several clocks the earliest: what changed since then is looked at again.
         let source_clock = outcomes.iter().filter_map(|part| part.report.source_clock).min();
-        let seal = Seal::new(clock.now()).source_clock(source_clock).problems(problems).suspicions(suspicions);
+        let seal = Seal::new(clock.now()).source_clock(source_clock).problems(problems).judge(self.suspicion.clone());
         let committed = writer.commit(seal).await;
         let info = committed.map_err(|source| BackupError::Commit { source_name: self.source.clone(), source })?;
         Ok(BackupOutcome { info, parts: outcomes })

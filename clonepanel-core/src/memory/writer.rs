@@ -13,6 +13,7 @@ use crate::{
     path::RelPath,
     snapshot_id::SnapshotId,
     store::{NewSnapshot, Seal, SnapshotInfo, SnapshotWriter, StoreError, Tally},
+    suspicion,
     tree::{Basis, FileSink, TreeError, TreeSink, Want},
 };
 use async_trait::async_trait;
@@ -114,8 +115,9 @@ impl SnapshotWriter for MemoryWriter {
     async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {
         let id = self.place.1.clone();
         let draft = std::mem::take(&mut *lock(&self.draft));
-        let (committed, source_clock, problems, suspicions) = seal.into_parts();
+        let (committed, source_clock, problems, rules) = seal.into_parts();
         let (kept, tally, problems) = draft.close(self.base.as_deref(), problems);
+        let suspicions = suspicion::judge(&rules, self.base(), &tally);
         let base = self.base.as_ref().map(|base| base.info.id.clone());
         let begun = self.new.now();
         let info = SnapshotInfo { id, begun, committed, source_clock, base, tally, problems, suspicions };

@@ -1,6 +1,6 @@
 //! [`NewSnapshot`] and [`Seal`]: what a snapshot is begun and closed with.
 
-use crate::{problem::Problems, snapshot_id::SourceName, suspicion::Suspicion, time::Timestamp};
+use crate::{problem::Problems, snapshot_id::SourceName, suspicion::SuspicionRules, time::Timestamp};
 
 /// What a snapshot is begun with.
 #[derive(Debug, Clone)]
@@ -68,19 +68,19 @@ impl Slice {
 }
 
 /// What a snapshot is closed with: all that its maker learned on the way.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Seal {
     now: Timestamp,
     source_clock: Option<Timestamp>,
     problems: Problems,
-    suspicions: Vec<Suspicion>,
+    rules: SuspicionRules,
 }
 
 impl Seal {
-    /// Closed at `now`, without anything to report.
+    /// Closed at `now`, without anything to report, and not judged.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { now, ..Self::default() }
+        Self { now, source_clock: None, problems: Problems::new(), rules: SuspicionRules::accept_everything() }
     }
 
     /// The source's own clock when its listing began.
@@ -97,16 +97,18 @@ impl Seal {
         self
     }
 
-    /// Reasons to distrust the snapshot.
+    /// What looks like an accident. The store judges by these rules once it knows what the snapshot holds: how much vanished
+    /// and how much was carried forward is only known then.
     #[must_use]
-    pub fn suspicions(mut self, suspicions: Vec<Suspicion>) -> Self {
-        self.suspicions = suspicions;
+    pub fn judge(mut self, rules: SuspicionRules) -> Self {
+        self.rules = rules;
         self
     }
 
-    /// Takes it apart: time, source clock, problems, suspicions.
+    /// Takes it apart, as a store does at the commit: time, source clock, problems, and the rules to hand to
+    /// [`judge`](crate::suspicion::judge()) together with the final tally.
     #[must_use]
-    pub fn into_parts(self) -> (Timestamp, Option<Timestamp>, Problems, Vec<Suspicion>) {
-        (self.now, self.source_clock, self.problems, self.suspicions)
+    pub fn into_parts(self) -> (Timestamp, Option<Timestamp>, Problems, SuspicionRules) {
+        (self.now, self.source_clock, self.problems, self.rules)
     }
 }

@@ -19,9 +19,9 @@ enum Judged {
 }
 
 impl Default for SuspicionRules {
-    /// More than half, and more than 100 files or 16 MiB.
+    /// More than half, and more than 20 files or 16 MiB.
     fn default() -> Self {
-        Self { judged: Judged::Everything, most_percent: 50, min_files: 100, min_bytes: 16 << 20 }
+        Self { judged: Judged::Everything, most_percent: 50, min_files: 20, min_bytes: 16 << 20 }
     }
 }
 
@@ -65,18 +65,16 @@ impl SuspicionRules {
     }
 }
 
-/// Judges a run by its numbers before the commit, against the snapshot that it builds on.
+/// Judges a snapshot by its final numbers, against the one that it builds on; without one there is nothing to suspect.
 ///
-/// What the base is suspected of lasts until it has come back or was accepted ([`SuspicionRules::accept_everything`]):
-/// otherwise a second run after an accident, which finds nothing changed, would look good.
+/// What the base is suspected of lasts until half of what was lost has come back, however many runs that takes, or until it
+/// was accepted ([`SuspicionRules::accept_everything`]): otherwise a second run after an accident, which finds nothing changed,
+/// would look good.
 #[must_use]
-pub fn judge(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Vec<Suspicion> {
-    if rules.judged == Judged::Nothing {
-        return Vec::new();
-    }
-    let was = &base.tally;
+pub fn judge(rules: &SuspicionRules, base: Option<&SnapshotInfo>, now: &Tally) -> Vec<Suspicion> {
+    let Some(base) = base.filter(|_| rules.judged == Judged::Everything) else { return Vec::new() };
     let mut found = Vec::new();
-    if now.files == 0 && (was.files > 0 || base.suspicions.contains(&Suspicion::Emptied)) {
+    if now.files == 0 && (base.tally.files > 0 || base.suspicions.contains(&Suspicion::Emptied)) {
         found.push(Suspicion::Emptied);
     }
     found.extend(count_collapsed(rules, base, now));
@@ -84,46 +82,55 @@ pub fn judge(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Vec<Su
     found.extend(mass_deleted(rules, base, now));
     found.extend(contents_changed(rules, base, now));
     if found.is_empty() {
-        found.extend(nothing_linked(rules, was, now));
+        found.extend(nothing_linked(rules, &base.tally, now));
     }
     found
 }
 
+/// The number of files is remembered in the suspicion itself, also for a small source that is empty: its first file back does
+/// not make it good.
 fn count_collapsed(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Option<Suspicion> {
-    let suspected = base.suspicions.iter().filter_map(|suspicion| match suspicion {
+    let suspected = base.suspicions.iter().find_map(|suspicion| match suspicion {
         Suspicion::CountCollapsed { before, .. } => Some(*before),
         _ => None,
     });
-    let before = suspected.fold(base.tally.files, u64::max);
-    rules
-        .is_most(before.saturating_sub(now.files), before, rules.min_files)
-        .then_some(Suspicion::CountCollapsed { before, now: now.files })
+    let before = suspected.unwrap_or_default().max(base.tally.files);
+    let is_empty = now.files == 0 && before > 0;
+    let min = if suspected.is_some() { 0 } else { rules.min_files };
+    let collapsed = is_empty || rules.is_most(before.saturating_sub(now.files), before, min);
+    collapsed.then_some(Suspicion::CountCollapsed { before, now: now.files })
 }
 
 fn bytes_collapsed(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Option<Suspicion> {
-    let suspected = base.suspicions.iter().filter_map(|suspicion| match suspicion {
+    let suspected = base.suspicions.iter().find_map(|suspicion| match suspicion {
         Suspicion::BytesCollapsed { before, .. } => Some(*before),
         _ => None,
     });
-    let before = suspected.fold(base.tally.bytes, u64::max);
+    let before = suspected.unwrap_or_default().max(base.tally.bytes);
+    let min = if suspected.is_some() { 0 } else { rules.min_bytes };
     rules
-        .is_most(before.saturating_sub(now.bytes), before, rules.min_bytes)
+        .is_most(before.saturating_sub(now.bytes), before, min)
         .then_some(Suspicion::BytesCollapsed { before, now: now.bytes })
 }
 
+/// Which files come back nobody can tell from numbers: each that there are more than in the base counts as one of those that
+/// were deleted.
 fn mass_deleted(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Option<Suspicion> {
-    // How many were removed is only counted at the commit, but what is here and not new was there before.
-    let (of, surviving) = (base.tally.files, now.files.saturating_sub(now.added_files));
-    let removed = of.saturating_sub(surviving);
-    if rules.is_most(removed, of, rules.min_files) {
-        return Some(Suspicion::MassDeleted { removed, of });
-    }
-    let came_back = |removed: u64| now.added_files >= removed.div_ceil(2);
-    let suspected = base.suspicions.iter().find(|suspicion| matches!(suspicion, Suspicion::MassDeleted { .. }));
-    suspected.copied().filter(|suspicion| match suspicion {
-        Suspicion::MassDeleted { removed, .. } => !came_back(*removed),
-        _ => false,
-    })
+    let suspected = base.suspicions.iter().find_map(|suspicion| match suspicion {
+        Suspicion::MassDeleted { removed, of } => Some((*removed, *of)),
+        _ => None,
+    });
+    let still = suspected.map(|(removed, of)| {
+        let surviving = of.saturating_sub(removed) + now.files;
+        (of.saturating_sub(surviving.saturating_sub(base.tally.files)), of, 0)
+    });
+    let at_once = (now.removed_files, base.tally.files, rules.min_files);
+    [still, Some(at_once)]
+        .into_iter()
+        .flatten()
+        .filter(|&(removed, of, min)| rules.is_most(removed, of, min))
+        .max_by_key(|&(removed, ..)| removed)
+        .map(|(removed, of, _)| Suspicion::MassDeleted { removed, of })
 }
 
 fn contents_changed(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Option<Suspicion> {
@@ -172,9 +179,25 @@ mod tests {
     }
 
     fn judged(suspicions: &[Suspicion], now: Tally) -> Vec<&'static str> {
-        let found = judge(&SuspicionRules::new(), &base(ordinary(), suspicions.to_vec()), &now);
-        assert_eq!(judge(&SuspicionRules::accept_everything(), &base(ordinary(), suspicions.to_vec()), &now), []);
+        let base = base(ordinary(), suspicions.to_vec());
+        let found = judge(&SuspicionRules::new(), Some(&base), &now);
+        assert_eq!(judge(&SuspicionRules::accept_everything(), Some(&base), &now), []);
+        assert_eq!(judge(&SuspicionRules::new(), None, &now), []);
         found.into_iter().map(Suspicion::word).collect()
+    }
+
+    /// Several nights, each with so many files and so many of the night before removed; whether each is suspect.
+    fn nights(rules: &SuspicionRules, files: u64, nights: &[(u64, u64)]) -> Vec<bool> {
+        let mut last = base(Tally { files, ..Tally::default() }, vec![]);
+        let mut suspect = Vec::new();
+        for &(files, removed_files) in nights {
+            let added_files = files + removed_files - last.tally.files;
+            let unchanged_files = files - added_files;
+            let now = Tally { files, added_files, removed_files, unchanged_files, ..Tally::default() };
+            last = base(now, judge(rules, Some(&last), &now));
+            suspect.push(!last.suspicions.is_empty());
+        }
+        suspect
     }
 
     #[test]
@@ -182,25 +205,35 @@ mod tests {
         let half = Tally { files: 500, bytes: 500 << 20, unchanged_files: 500, changed_files: 0, ..ordinary() };
         let doubled = Tally { files: 2000, bytes: 2000 << 20, added_files: 1000, new_bytes: 1000 << 20, ..ordinary() };
         let half_changed = Tally { unchanged_files: 500, changed_files: 500, new_bytes: 500 << 20, ..ordinary() };
-        for now in [ordinary(), half, doubled, half_changed] {
+        let carried = Tally { unchanged_files: 10, changed_files: 0, carried_files: 990, ..ordinary() };
+        for now in [ordinary(), Tally { removed_files: 500, ..half }, doubled, half_changed, carried] {
             assert_eq!(judged(&[], now), [""; 0], "{now:?}");
         }
-        // A small source may lose what it has, but not all.
-        let small = base(Tally { files: 5, bytes: 100, ..Tally::default() }, vec![]);
-        let left = |files| judge(&SuspicionRules::new(), &small, &Tally { files, ..Tally::default() });
-        assert_eq!((left(1), left(0)), (vec![], vec![Suspicion::Emptied]));
     }
 
     #[test]
     fn accidents_are_suspicious() {
-        let emptied = Tally { dirs: 1, ..Tally::default() };
+        let emptied = Tally { dirs: 1, removed_files: 1000, ..Tally::default() };
         assert_eq!(judged(&[], emptied), ["emptied", "count-collapsed", "bytes-collapsed", "mass-deleted"]);
-        let most_gone = Tally { files: 499, bytes: 600 << 20, unchanged_files: 499, changed_files: 0, ..ordinary() };
+        let most_gone = Tally {
+            files: 499,
+            bytes: 600 << 20,
+            unchanged_files: 499,
+            changed_files: 0,
+            removed_files: 501,
+            ..ordinary()
+        };
         assert_eq!(judged(&[], most_gone), ["count-collapsed", "mass-deleted"]);
         let truncated = Tally { bytes: 100, changed_files: 400, unchanged_files: 600, ..ordinary() };
         assert_eq!(judged(&[], truncated), ["bytes-collapsed"]);
-        let replaced =
-            Tally { unchanged_files: 0, changed_files: 0, added_files: 1000, new_bytes: 1000 << 20, ..ordinary() };
+        let replaced = Tally {
+            unchanged_files: 0,
+            changed_files: 0,
+            added_files: 1000,
+            removed_files: 1000,
+            new_bytes: 1000 << 20,
+            ..ordinary()
+        };
         assert_eq!(judged(&[], replaced), ["mass-deleted"]);
         let encrypted = Tally { unchanged_files: 100, changed_files: 900, new_bytes: 900 << 20, ..ordinary() };
         assert_eq!(judged(&[], encrypted), ["contents-changed"]);
@@ -212,26 +245,39 @@ mod tests {
     fn a_suspicion_lasts_until_it_is_undone() {
         let encrypted = Suspicion::ContentsChanged { changed: 900, of: 1000 };
         assert_eq!(judged(&[encrypted], ordinary()), ["contents-changed"]);
-        let deleted = Suspicion::MassDeleted { removed: 900, of: 1000 };
-        assert_eq!(judged(&[deleted], ordinary()), ["mass-deleted"]);
-        let back = Tally { files: 1900, added_files: 900, ..ordinary() };
-        assert_eq!(judged(&[deleted], back), [""; 0]);
         let collapsed = Suspicion::CountCollapsed { before: 9000, now: 1000 };
         assert_eq!(judged(&[collapsed], ordinary()), ["count-collapsed"]);
         assert_eq!(judged(&[collapsed], Tally { files: 4500, added_files: 3500, ..ordinary() }), [""; 0]);
         let shrunk = Suspicion::BytesCollapsed { before: 9000 << 20, now: 1000 << 20 };
         assert_eq!(judged(&[shrunk], ordinary()), ["bytes-collapsed"]);
-        // Emptied, and still empty.
-        let empty = base(Tally::default(), vec![Suspicion::Emptied]);
-        assert_eq!(judge(&SuspicionRules::new(), &empty, &Tally::default()), [Suspicion::Emptied]);
-        assert_eq!(judge(&SuspicionRules::new(), &empty, &Tally { files: 1, ..Tally::default() }), []);
+    }
+
+    #[test]
+    fn deleted_files_may_come_back_in_steps() {
+        let rules = SuspicionRules::new();
+        // 900 of 1000 are deleted and 1400 others come; then 200, none and 201 more.
+        let told = nights(&rules, 1000, &[(1500, 900), (1700, 0), (1700, 0), (1901, 0)]);
+        assert_eq!(told, [true, true, true, false]);
+        // What comes and goes each night brings nothing back.
+        assert_eq!(nights(&rules, 1000, &[(1000, 900), (1000, 300), (1000, 300), (1000, 300)]), [true; 4]);
+    }
+
+    #[test]
+    fn small_sources_are_judged_too() {
+        let rules = SuspicionRules::new();
+        assert_eq!(nights(&rules, 80, &[(1, 79), (1, 0), (39, 0), (40, 0)]), [true, true, true, false]);
+        assert_eq!(nights(&rules, 20, &[(1, 19)]), [false]);
+        // Whatever the size, from nothing half has to come back, with whatever in between.
+        assert_eq!(nights(&rules, 5, &[(1, 4)]), [false]);
+        assert_eq!(nights(&rules, 5, &[(0, 5), (0, 0), (1, 0), (2, 0), (3, 0)]), [true, true, true, true, false]);
     }
 
     #[test]
     fn limits_can_be_moved() {
         let rules = SuspicionRules::new().most_percent(90).min_files(0).min_bytes(u64::MAX);
         let left = |files| {
-            judge(&rules, &base(ordinary(), vec![]), &Tally { files, unchanged_files: files, ..Tally::default() })
+            let now = Tally { files, unchanged_files: files, removed_files: 1000 - files, ..Tally::default() };
+            judge(&rules, Some(&base(ordinary(), vec![])), &now)
         };
         assert_eq!((left(100).len(), left(99).len()), (0, 2));
     }

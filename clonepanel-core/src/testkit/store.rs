@@ -2,6 +2,7 @@
 
 mod content;
 mod fixture;
+mod tally;
 mod visibility;
 mod writers;
 
@@ -10,6 +11,7 @@ pub use content::{
     s10_everything_round_trips, s12_a_missing_content_does_not_fail_the_commit, s14_what_was_not_listed_is_carried,
 };
 pub use fixture::StoreFixture;
+pub use tally::s15_numbers_count_what_is_committed;
 pub use visibility::{
     s1_uncommitted_is_invisible, s2_commit_publishes_exactly_once, s3_commit_is_atomic, s7_lists_are_oldest_first,
     s9_absent_ids_are_not_found,
@@ -37,6 +39,7 @@ macro_rules! __store_rules {
             s12_a_missing_content_does_not_fail_the_commit
             s13_ids_grow
             s14_what_was_not_listed_is_carried
+            s15_numbers_count_what_is_committed
         }
     };
 }

@@ -24,6 +24,7 @@ use clonepanel_core::{
     problem::{Problem, ProblemKind, Problems},
     snapshot_id::SnapshotId,
     store::{Seal, SnapshotInfo, SnapshotState, StoreError, Tally},
+    suspicion,
     tree::TreeError,
 };
 use std::{
@@ -44,7 +45,7 @@ const PIECE: usize = 256 << 10;
 /// short without harm.
 pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<SnapshotInfo, StoreError> {
     let draft = Arc::clone(&writer.draft);
-    let (now, source_clock, mut problems, suspicions) = seal.into_parts();
+    let (now, source_clock, mut problems, rules) = seal.into_parts();
     draft.flush();
     finish_queue(&draft, stop)?;
     let Settled { mut dropped, groups, ops } = settle(&draft, &mut problems);
@@ -60,15 +61,17 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
     });
     run(&draft, dressed.map(|&row| Op::Dress { table: Arc::clone(&table), row }), stop)?;
 
+    let base = draft.base.as_ref().map(|base| &base.info);
+    let tally = tally(&draft, &table, &order);
     let info = SnapshotInfo {
         id: writer.id.clone(),
         begun: writer.begun,
         committed: now,
         source_clock,
-        base: draft.base.as_ref().map(|base| base.info.id.clone()),
-        tally: tally(&draft, &table, &order),
+        base: base.map(|base| base.id.clone()),
+        tally,
         problems,
-        suspicions,
+        suspicions: suspicion::judge(&rules, base, &tally),
     };
     let failed = |error| StoreError::from_io("write the snapshot", error);
     rustix::fs::syncfs(&draft.staging.tree).map_err(|error| failed(error.into()))?;

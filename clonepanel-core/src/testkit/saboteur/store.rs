@@ -12,6 +12,7 @@ use crate::{
     store::{
         NewSnapshot, RecordStream, Seal, SnapshotInfo, SnapshotReader, SnapshotStore, SnapshotWriter, StoreError, Tally,
     },
+    suspicion::{self, Suspicion},
     testkit::{gate::yield_once, store::StoreFixture},
     tree::{EntryStream, FileSink, FileStream, Listed, TreeError, TreeSink, TreeSource, Want},
 };
@@ -27,7 +28,7 @@ use std::{
 
 rules! {
     /// A rule of [`SnapshotStore`].
-    StoreRule: S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14
+    StoreRule: S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15
 }
 
 /// A store in memory that breaks one rule and keeps the others; its own fixture.
@@ -51,6 +52,17 @@ struct Harm {
     hollow: BTreeSet<SnapshotId>,
     /// Files that were not transferred and read back wrong.
     swapped: BTreeMap<SnapshotId, BTreeSet<RelPath>>,
+    /// The numbers before the commit settled what was missing, and what was suspected of them.
+    listed: BTreeMap<SnapshotId, (Tally, Vec<Suspicion>)>,
+}
+
+impl Harm {
+    fn tell(&self, info: &mut SnapshotInfo) {
+        if let Some((tally, suspicions)) = self.listed.get(&info.id) {
+            info.tally = *tally;
+            info.suspicions.clone_from(suspicions);
+        }
+    }
 }
 
 impl StoreSaboteur {
@@ -97,6 +109,8 @@ impl SnapshotStore for StoreSaboteur {
 
     async fn open(&self, id: &SnapshotId) -> Result<Arc<dyn SnapshotReader>, StoreError> {
         let inner = self.inner.open(id).await?;
+        let mut info = inner.info().clone();
+        self.harm(|harm| harm.tell(&mut info));
         let lie = self.harm(|harm| {
             if harm.aliased.contains(id) {
                 Lie::Modes
@@ -108,11 +122,12 @@ impl SnapshotStore for StoreSaboteur {
                 Lie::Contents(harm.swapped.get(id).cloned().unwrap_or_default())
             }
         });
-        Ok(Arc::new(Reader { inner, lie }))
+        Ok(Arc::new(Reader { inner, info, lie }))
     }
 
     async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError> {
         let mut list = self.inner.list(source).await?;
+        self.harm(|harm| list.iter_mut().for_each(|info| harm.tell(info)));
         list.extend(self.harm(|harm| harm.early.clone()).into_iter().filter(|info| info.id.source() == source));
         match self.breaks {
             // As the names of directories sort: the tenth of a second before the second.
@@ -165,12 +180,12 @@ impl Writer {
         if !self.store.breaks(StoreRule::S14) {
             return seal;
         }
-        let (now, clock, problems, suspicions) = seal.into_parts();
+        let (now, clock, problems, rules) = seal.into_parts();
         let mut others = Problems::new();
         for problem in problems.listed().iter().filter(|problem| problem.kind != ProblemKind::Unlisted) {
             others.push(problem.clone());
         }
-        Seal::new(now).source_clock(clock).problems(others).suspicions(suspicions)
+        Seal::new(now).source_clock(clock).problems(others).judge(rules)
     }
 }
 
@@ -225,6 +240,9 @@ impl SnapshotWriter for Writer {
             }
         }
         let older = store.inner.list(self.new.source()).await?;
+        let listed = inner.tally();
+        let (.., rules) = seal.clone().into_parts();
+        let suspicions = suspicion::judge(&rules, inner.base(), &listed);
         let mut info = inner.commit(seal).await?;
         store.harm(|harm| harm.early.retain(|early| early.id != info.id));
         match store.breaks {
@@ -232,6 +250,10 @@ impl SnapshotWriter for Writer {
             Some(StoreRule::S5) => {
                 store.harm(|harm| harm.swapped.insert(info.id.clone(), seen.not_transferred));
             }
+            Some(StoreRule::S15) => store.harm(|harm| {
+                harm.listed.insert(info.id.clone(), (listed, suspicions));
+                harm.tell(&mut info);
+            }),
             Some(StoreRule::S6) => store.harm(|harm| harm.aliased.extend(older.into_iter().map(|info| info.id))),
             _ => {}
         }
@@ -277,6 +299,7 @@ fn gone() -> StoreError {
 
 struct Reader {
     inner: Arc<dyn SnapshotReader>,
+    info: SnapshotInfo,
     lie: Lie,
 }
 
@@ -304,7 +327,7 @@ impl Lie {
 #[async_trait]
 impl SnapshotReader for Reader {
     fn info(&self) -> &SnapshotInfo {
-        self.inner.info()
+        &self.info
     }
 
     async fn records(&self) -> Result<Box<dyn RecordStream>, StoreError> {

@@ -118,7 +118,7 @@ pub(super) async fn tree_of(store: &dyn SnapshotStore, id: &SnapshotId) -> Memor
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Everything {
     info: SnapshotInfo,
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
     contents: BTreeMap<RelPath, Bytes>,
 }
 
