@@ -29,7 +29,7 @@ pub trait Connect: Send + Sync + fmt::Debug {
     /// Harmless to drop.
     async fn open(&self, command: &RemoteCommand) -> Result<Connection, TransportError>;
 
-    /// Says what the end of the connection means, if this way of connecting knows: `code` is the exit code (`None` after a
+    /// Says what the end of a connection means over which the program was never heard, if this way of connecting knows: `code` is the exit code (`None` after a
     /// signal), `text` what stood on its standard error, escaped. `None` when it says nothing about the connection itself.
     fn explain(&self, code: Option<i32>, text: &str) -> Option<TransportError>;
 }

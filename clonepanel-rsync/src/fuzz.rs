@@ -108,7 +108,7 @@ pub fn preamble(data: &[u8]) {
     let mut buffer = BytesMut::new();
     for part in data.chunks(5) {
         buffer.extend_from_slice(part);
-        if preamble.read(&mut buffer).is_err() {
+        if preamble.read(&mut buffer, &PullRequest::new()).is_err() {
             return;
         }
     }
@@ -121,9 +121,10 @@ pub fn messages(data: &[u8]) {
     for part in data.chunks(11) {
         messages.feed(part);
     }
-    messages.end_line();
+    messages.end_line(crate::messages::Severity::Other);
     let unsent: Vec<RelPath> = ["a", "a/b"].iter().filter_map(|path| RelPath::try_from(*path).ok()).collect();
-    for problem in messages.problems(&unsent, |path| path.as_bytes().len() < 3) {
+    let dirs = unsent.iter().cloned().collect();
+    for problem in crate::messages::problems(&[&messages], &unsent, &dirs) {
         assert!(!problem.to_string().contains(char::is_control));
     }
     assert!(!messages.text().contains(|c: char| c.is_control() && c != '\n'));

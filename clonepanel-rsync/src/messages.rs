@@ -7,16 +7,31 @@ use clonepanel_core::{
     path::RelPath,
     problem::{Problem, ProblemKind},
 };
+use std::collections::{HashMap, HashSet};
 
 /// Lines that are kept; further ones make the listing incomplete.
 const MAX_LINES: usize = 20_000;
 const MAX_LINE: usize = 9 * 1024;
+/// What the kept lines of one stream may take together.
+const MAX_KEPT: usize = 8 << 20;
+/// The longest text that is shown of a line.
+const MAX_SHOWN: usize = 300;
+
+/// How serious a text is, as its frame says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// The far end counts it as an error of the transfer.
+    Error,
+    /// It does not, or does not say.
+    Other,
+}
 
 /// Collects the lines of one stream of text.
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     partial: Vec<u8>,
-    lines: Vec<Vec<u8>>,
+    lines: Vec<(Severity, Vec<u8>)>,
+    kept: usize,
     is_overfull: bool,
 }
 
@@ -28,85 +43,101 @@ impl Messages {
             let room = MAX_LINE.saturating_sub(self.partial.len());
             self.partial.extend_from_slice(&part[..part.len().min(room)]);
             if part.ends_with(b"\n") {
-                complete.extend(self.end_line());
+                complete.extend(self.end_line(Severity::Other));
             }
         }
         complete
     }
 
     /// Takes the text of a message frame, which may hold line ends of a name; gives the message that became complete.
-    pub(crate) fn feed_frame(&mut self, text: &[u8]) -> Vec<Vec<u8>> {
+    pub(crate) fn feed_frame(&mut self, severity: Severity, text: &[u8]) -> Option<Vec<u8>> {
         let room = MAX_LINE.saturating_sub(self.partial.len());
         self.partial.extend_from_slice(&text[..text.len().min(room)]);
-        if text.ends_with(b"\n") { self.end_line().into_iter().collect() } else { Vec::new() }
+        if text.ends_with(b"\n") { self.end_line(severity) } else { None }
     }
 
-    /// The stream ended.
-    pub(crate) fn end_line(&mut self) -> Option<Vec<u8>> {
+    /// The stream ended. Gives the last line, if it is one that is kept.
+    pub(crate) fn end_line(&mut self, severity: Severity) -> Option<Vec<u8>> {
         let line = std::mem::take(&mut self.partial);
         let line = line.trim_ascii();
         if line.is_empty() {
             return None;
         }
-        if self.lines.len() < MAX_LINES {
-            self.lines.push(line.to_vec());
-        } else {
+        if self.lines.len() >= MAX_LINES || self.kept + line.len() > MAX_KEPT {
             self.is_overfull = true;
+            return None;
         }
+        self.kept += line.len();
+        self.lines.push((severity, line.to_vec()));
         Some(line.to_vec())
     }
 
     /// Everything that was said, escaped, one line each.
     pub(crate) fn text(&self) -> String {
-        let lines = self.lines.iter().map(|line| clonepanel_core::escape::Escaped(line).to_string());
+        let lines = self.lines.iter().map(|(_, line)| shown(line));
         lines.collect::<Vec<_>>().join("\n")
     }
 
     /// The line that says best why it ended: the last one that is not a summary.
     pub(crate) fn reason(&self) -> Option<String> {
+        let mut lines = self.lines.iter().rev().map(|(_, line)| line);
         let is_summary = |line: &&Vec<u8>| line.starts_with(b"rsync error:") || line.starts_with(b"rsync warning:");
-        let line = self.lines.iter().rfind(|line| !is_summary(line)).or_else(|| self.lines.last())?;
-        let mut text = clonepanel_core::escape::Escaped(line).to_string();
-        text.truncate(text.floor_char_boundary(300));
-        Some(text)
+        lines.clone().find(|line| !is_summary(line)).or_else(|| lines.next()).map(|line| shown(line))
     }
+}
 
-    /// What the lines say about single paths. `unsent` are the files that the far end refused to send; `is_dir` tells which
-    /// directories were listed.
-    pub(crate) fn problems(&self, unsent: &[RelPath], is_dir: impl Fn(&RelPath) -> bool) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut explained = std::collections::HashMap::new();
-        let mut unknown = self.is_overfull.then(|| b"it reported too much to keep".to_vec());
-        for line in &self.lines {
+fn shown(line: &[u8]) -> String {
+    let mut text = clonepanel_core::escape::Escaped(line).to_string();
+    text.truncate(text.floor_char_boundary(MAX_SHOWN));
+    text
+}
+
+/// What all that was said means for single paths. `unsent` are the files that the far end refused to send; `dirs` the
+/// directories that were listed.
+pub(crate) fn problems(said: &[&Messages], unsent: &[RelPath], dirs: &HashSet<RelPath>) -> Vec<Problem> {
+    let asked: HashSet<&RelPath> = unsent.iter().collect();
+    let mut problems = Vec::new();
+    let mut explained = HashMap::new();
+    let mut unknown = None;
+    for messages in said {
+        if messages.is_overfull {
+            unknown = Some(b"it reported too much to keep".to_vec());
+        }
+        for (severity, line) in &messages.lines {
             match Meaning::of(line) {
-                Meaning::Nothing => {}
-                Meaning::Trouble => unknown = Some(line.clone()),
+                Meaning::Nothing if *severity == Severity::Other => {}
+                Meaning::Nothing | Meaning::Trouble => unknown = Some(line.clone()),
                 Meaning::Content { path, kind } => {
-                    if let Some(path) = suffixes(&path).find(|path| unsent.contains(path)) {
+                    if let Some(path) = suffixes(&path).find(|path| asked.contains(path)) {
                         explained.insert(path, (kind, line));
                     }
                 }
                 Meaning::Listing { path, is_itself } => {
-                    let at = suffixes(&path).find(|path| {
+                    let is_place = |path: &RelPath| {
                         let place = if is_itself { Some(path.clone()) } else { path.parent() };
-                        place.is_some_and(|place| !place.is_root() && is_dir(&place))
-                    });
-                    // A path that cannot be placed may be anywhere: nothing that is missing counts as deleted.
-                    problems.push(Problem::new(at.unwrap_or_default(), ProblemKind::Unlisted, line));
+                        place.is_some_and(|place| !place.is_root() && dirs.contains(&place))
+                    };
+                    // The far end names whole paths and we do not know what its root is called: all that it may mean.
+                    let mut places: Vec<_> = suffixes(&path).filter(is_place).collect();
+                    if places.is_empty() {
+                        // A path that cannot be placed may be anywhere: nothing that is missing counts as deleted.
+                        places.push(RelPath::root());
+                    }
+                    problems.extend(places.into_iter().map(|at| Problem::new(at, ProblemKind::Unlisted, line)));
                 }
             }
         }
-        for path in unsent {
-            problems.push(match explained.get(path) {
-                Some((kind, line)) => Problem::new(path.clone(), *kind, line),
-                None => Problem::new(path.clone(), ProblemKind::Unreadable, "it was not sent"),
-            });
-        }
-        if let Some(line) = unknown {
-            problems.push(Problem::new(RelPath::root(), ProblemKind::Unlisted, line));
-        }
-        problems
     }
+    for path in unsent {
+        problems.push(match explained.get(path) {
+            Some((kind, line)) => Problem::new(path.clone(), *kind, line),
+            None => Problem::new(path.clone(), ProblemKind::Unreadable, "it was not sent"),
+        });
+    }
+    if let Some(line) = unknown {
+        problems.push(Problem::new(RelPath::root(), ProblemKind::Unlisted, line));
+    }
+    problems
 }
 
 /// What a line is about.
@@ -123,20 +154,20 @@ enum Meaning {
 }
 
 impl Meaning {
+    /// Only how a line begins counts: what comes later may be a name.
     fn of(line: &[u8]) -> Self {
-        let has = |words: &[u8]| line.windows(words.len()).any(|window| window == words);
         let path = || quoted_path(line);
-        if has(b"file has vanished: ") {
+        if line.starts_with(b"file has vanished: ") {
             return path().map_or(Self::Nothing, |path| Self::Content { path, kind: ProblemKind::Vanished });
         }
-        if !line.starts_with(b"rsync: ") {
-            return Self::Nothing;
-        }
-        let meaning = if has(b"opendir ") || has(b"readdir(") || has(b"change_dir ") {
+        let Some(rest) = line.strip_prefix(b"rsync: ") else { return Self::Nothing };
+        let rest = rest.strip_prefix(b"[sender] ").unwrap_or(rest);
+        let begins = |words: &[&[u8]]| words.iter().any(|word| rest.starts_with(word));
+        let meaning = if begins(&[b"opendir ", b"readdir(", b"change_dir "]) {
             path().map(|path| Self::Listing { path, is_itself: true })
-        } else if has(b"send_files failed to open ") || has(b"read errors mapping ") {
+        } else if begins(&[b"send_files failed to open ", b"read errors mapping "]) {
             path().map(|path| Self::Content { path, kind: ProblemKind::Unreadable })
-        } else if has(b"link_stat ") || has(b"readlink_stat(") || has(b"readlink ") {
+        } else if begins(&[b"link_stat ", b"readlink_stat(", b"readlink "]) {
             path().map(|path| Self::Listing { path, is_itself: false })
         } else {
             None
@@ -187,11 +218,12 @@ mod tests {
     }
 
     fn problems(text: &str, unsent: &[&str], dirs: &[&str]) -> Vec<(String, ProblemKind)> {
-        let mut messages = Messages::default();
-        messages.feed(text.as_bytes());
-        messages.end_line();
+        let (mut stderr, frames) = (Messages::default(), Messages::default());
+        stderr.feed(text.as_bytes());
+        stderr.end_line(Severity::Other);
         let unsent: Vec<_> = unsent.iter().map(|p| path(p)).collect();
-        let found = messages.problems(&unsent, |dir| dirs.iter().any(|d| *dir == path(d)));
+        let dirs = dirs.iter().map(|p| path(p)).collect();
+        let found = super::problems(&[&stderr, &frames], &unsent, &dirs);
         found.into_iter().map(|problem| (problem.path.to_string(), problem.kind)).collect()
     }
 
@@ -227,6 +259,35 @@ mod tests {
     }
 
     #[test]
+    fn names_are_not_words() {
+        let secret = "file has vanished: x";
+        let text = format!("rsync: [sender] opendir \"/home/a/s/{secret}\" failed: Permission denied (13)");
+        let expected = vec![(format!("s/{secret}"), ProblemKind::Unlisted)];
+        assert_eq!(problems(&text, &[], &["s", &format!("s/{secret}")]), expected);
+    }
+
+    #[test]
+    fn a_path_that_fits_twice_means_both() {
+        let text = "rsync: [sender] opendir \"/home/al/private\" failed: Permission denied (13)";
+        let found = problems(text, &[], &["private", "home/al/private", "al"]);
+        assert_eq!(found.iter().map(|(path, _)| &path[..]).collect::<Vec<_>>(), ["home/al/private", "private"]);
+    }
+
+    #[test]
+    fn an_error_that_is_not_understood_is_not_harmless() {
+        let mut frames = Messages::default();
+        frames.feed_frame(Severity::Error, b"cannot send long-named file x\n");
+        assert_eq!(super::problems(&[&frames], &[], &HashSet::new()).len(), 1);
+        let mut frames = Messages::default();
+        frames.feed_frame(Severity::Other, b"sending incremental file list\n");
+        assert_eq!(super::problems(&[&frames], &[], &HashSet::new()).len(), 0);
+        let mut frames = Messages::default();
+        frames.feed_frame(Severity::Other, b"file has vanished: \"/home/a/s/f\"\n");
+        let found = super::problems(&[&Messages::default(), &frames], &[path("s/f")], &HashSet::from([path("s")]));
+        assert_eq!(found[0].kind, ProblemKind::Vanished);
+    }
+
+    #[test]
     fn a_flood_is_bounded_and_not_harmless() {
         let mut messages = Messages::default();
         for _ in 0..=MAX_LINES {
@@ -234,7 +295,7 @@ mod tests {
         }
         messages.feed(&vec![b'y'; 10 * MAX_LINE]);
         assert!(messages.partial.len() <= MAX_LINE);
-        assert_eq!(messages.problems(&[], |_| true).len(), 1);
+        assert_eq!(super::problems(&[&messages], &[], &HashSet::new()).len(), 1);
     }
 
     proptest::proptest! {
@@ -242,8 +303,8 @@ mod tests {
         fn noise_never_panics(text: Vec<u8>, step in 1_usize..50) {
             let mut messages = Messages::default();
             text.chunks(step).for_each(|part| drop(messages.feed(part)));
-            messages.end_line();
-            messages.problems(&[path("a")], |_| true);
+            messages.end_line(Severity::Error);
+            super::problems(&[&messages], &[path("a")], &HashSet::from([path("a"), path("b")]));
             let _ = (messages.text(), messages.reason());
         }
     }

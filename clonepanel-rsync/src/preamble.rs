@@ -16,8 +16,9 @@ use std::{collections::HashSet, time::Duration};
 const MAX_NOISE: usize = 64 * 1024;
 /// The longest line of the report.
 const MAX_LINE: usize = 256;
-/// Touched files that are told apart; with more, every file counts as touched.
-const MAX_TOUCHED: usize = 1 << 20;
+/// What the names of touched files may take; with more, nothing is known.
+const MAX_TOUCHED_BYTES: usize = 64 << 20;
+const NAME_BYTES: usize = 64;
 /// Changes this close before the last scan began may have come after it looked.
 const UNSETTLED: Duration = Duration::from_secs(2);
 
@@ -38,17 +39,11 @@ impl PullCommand {
         }
         let marker = marker();
         let mut script = Script::new(&marker, root);
-        script.look_for(&paths).add(b"echo \"clock $(date +%s)\"\n");
+        script.look_for(&paths).add(CLOCK);
         if let Some(since) = request.fresh_since() {
-            let since = since.before(UNSETTLED);
-            script.add(b"if find . -maxdepth 0 -newerct @0 >/dev/null 2>&1; then echo touched; find");
-            for path in &paths {
-                script.add(b" ").word(path);
-            }
-            script
-                .add(format!(" -type f -newerct @{} -print0 2>/dev/null; printf '\\0'; fi\n", since.secs()).as_bytes());
+            script.find_touched(&paths, since.before(UNSETTLED));
         }
-        script.add(b"echo go\nexec");
+        script.add(b"; echo go; exec");
         let mut words = server(options, !request.wanted_paths().is_empty());
         words.extend(paths);
         for word in &words {
@@ -58,18 +53,23 @@ impl PullCommand {
     }
 }
 
+/// Tells the login's own time.
+const CLOCK: &[u8] = b"; echo \"clock $(date +%s)\"";
+/// Whether there is a `find` that can do what is needed (GNU's).
+const CAN_FIND: &[u8] = b"find . -maxdepth 0 -newerct @0 -printf '' >/dev/null 2>&1";
+
 /// A script that says what a login has: [`Preamble::facts`] are the first line of `rsync --version`, then `find` if changes
 /// can be found with it.
 pub(crate) fn probe_command(root: &[u8], request: &PullRequest, options: &RsyncOptions) -> PullCommand {
     let marker = marker();
     let mut script = Script::new(&marker, root);
     let paths: Vec<_> = wanted_paths(request).iter().map(operand).collect();
-    script.look_for(&paths).add(b"echo \"clock $(date +%s)\"\necho \"fact $(").word(&options.rsync_program);
-    script.add(b" --version 2>/dev/null | head -n 1)\"\n");
-    script.add(b"if find . -maxdepth 0 -newerct @0 >/dev/null 2>&1; then echo fact find; fi\necho go\n");
+    script.look_for(&paths).add(CLOCK).add(b"; echo \"fact $(").word(&options.rsync_program);
+    script.add(b" --version 2>/dev/null | head -n 1)\"; if ").add(CAN_FIND).add(b"; then echo fact find; fi; echo go");
     PullCommand { command: RemoteCommand::script(script.text), marker: Some(marker) }
 }
 
+/// A script in one line: csh knows no line ends in quotes.
 struct Script {
     text: Vec<u8>,
 }
@@ -77,22 +77,49 @@ struct Script {
 impl Script {
     fn new(marker: &[u8], root: &[u8]) -> Self {
         let mut script = Self { text: Vec::new() };
-        // A line of its own, even after a prompt without a line end.
-        script.add(b"LC_ALL=C; export LC_ALL\necho; echo ").add(marker).add(b"\n");
+        // A line of its own, even after a prompt without a line end. CDPATH would make cd go elsewhere and print where.
+        script.add(b"LC_ALL=C; CDPATH=; export LC_ALL; echo; echo ").add(marker);
         if !root.is_empty() {
-            // CDPATH would make cd go elsewhere and print where.
-            script.add(b"CDPATH=; cd ").word(&not_an_option(root)).add(b" 2>/dev/null || { echo noroot; exit 0; }\n");
+            let root = not_an_option(root);
+            script.add(b"; cd ").word(&root).add(b" 2>/dev/null || { ").unless_there(&root, "noroot", "deniedroot");
+            script.add(b"; exit 0; }");
         }
         script
     }
 
-    /// Names those that do not exist by their number.
+    /// Names those that do not exist, and those that cannot be looked at, by their number.
     fn look_for(&mut self, paths: &[Vec<u8>]) -> &mut Self {
         for (index, path) in paths.iter().enumerate() {
-            self.add(b"[ -e ").word(path).add(b" ] || [ -L ").word(path);
-            self.add(format!(" ] || echo missing {index}\n").as_bytes());
+            self.add(b"; [ -e ").word(path).add(b" ] || [ -L ").word(path).add(b" ] || ");
+            self.unless_there(path, &format!("missing {index}"), &format!("denied {index}"));
         }
         self
+    }
+
+    /// An error is not taken for an absence: only what the system says not to exist is missing.
+    fn unless_there(&mut self, path: &[u8], missing: &str, denied: &str) -> &mut Self {
+        self.add(b"case $(ls -d ").word(path);
+        self.add(
+            format!(" 2>&1) in *\"No such file or directory\") echo {missing};; *) echo {denied};; esac").as_bytes(),
+        )
+    }
+
+    /// Lists the files whose change time moved, and the directories that were renamed, with a `/` behind them: a rename moves
+    /// the change time of a directory, but not of what is in it. A `find` that did not come to its end tells nothing.
+    fn find_touched(&mut self, paths: &[Vec<u8>], since: Timestamp) -> &mut Self {
+        self.add(b"; if ").add(CAN_FIND).add(b"; then echo touched; { e=$(find");
+        for path in paths {
+            self.add(b" ").word(path);
+        }
+        let secs = since.secs();
+        self.add(
+            format!(
+                " \\( -type f -newerct @{secs} -print0 \\) -o \\( -type d -newerct @{secs} ! -newermt @{secs} -printf '%p/\\0' \\) \
+                 2>&1 >&3); s=$?; }} 3>&1; printf '\\0'; [ $s -le 1 ] || echo untold; echo \"$e\" | \
+                 grep -v -e 'Permission denied$' -e 'No such file or directory$' | grep -q . && echo untold; fi"
+            )
+            .as_bytes(),
+        )
     }
 
     fn add(&mut self, text: &[u8]) -> &mut Self {
@@ -165,12 +192,20 @@ pub(crate) struct Preamble {
     /// What the login shell printed before the report.
     pub(crate) noise: Vec<u8>,
     pub(crate) root_is_missing: bool,
+    /// The root is there, but the login may not go into it.
+    pub(crate) root_is_denied: bool,
     /// Which of the wanted paths do not exist.
     pub(crate) missing: Vec<usize>,
+    /// Which of them cannot be looked at.
+    pub(crate) denied: Vec<usize>,
     pub(crate) clock: Option<Timestamp>,
     pub(crate) facts: Vec<Vec<u8>>,
     touched: Option<HashSet<RelPath>>,
-    is_overfull: bool,
+    /// Directories that were renamed: everything below them counts as touched.
+    renamed: HashSet<RelPath>,
+    touched_bytes: usize,
+    /// The rest of a name that is too long is skipped.
+    is_skipping: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -193,20 +228,35 @@ impl Preamble {
         self.state == State::Done
     }
 
+    /// Whether the far end is looking for touched files, which can take long without a word.
+    pub(crate) fn is_searching(&self) -> bool {
+        self.state == State::Touched
+    }
+
+    /// Whether the script runs there: what ends now is not the login itself.
+    pub(crate) fn has_spoken(&self) -> bool {
+        !self.marker.is_empty() && self.has_begun()
+    }
+
     /// Whether the report began.
     pub(crate) fn has_begun(&self) -> bool {
         self.state != State::Noise
     }
 
     /// Takes its part of the output off `buffer`.
-    pub(crate) fn read(&mut self, buffer: &mut BytesMut) -> Result<(), ProtocolError> {
+    pub(crate) fn read(&mut self, buffer: &mut BytesMut, request: &PullRequest) -> Result<(), ProtocolError> {
         loop {
             let (end, limit) = match self.state {
                 State::Done => return Ok(()),
-                State::Touched => (0, clonepanel_core::path::MAX_PATH_LEN + 2),
+                State::Touched => (0, clonepanel_core::path::MAX_PATH_LEN + 3),
                 State::Noise | State::Lines => (b'\n', MAX_LINE),
             };
             let Some(at) = buffer.iter().position(|&byte| byte == end) else {
+                if self.state == State::Touched && buffer.len() > limit {
+                    // Longer names are possible, though rsync does not list them.
+                    buffer.clear();
+                    self.is_skipping = true;
+                }
                 let limit = if self.state == State::Noise { MAX_NOISE } else { limit };
                 return if buffer.len() > limit {
                     Err(ProtocolError::Malformed("report of the login"))
@@ -217,7 +267,8 @@ impl Preamble {
             let line = buffer.split_to(at);
             buffer.advance(1);
             match self.state {
-                State::Touched => self.touched(&line),
+                State::Touched if std::mem::take(&mut self.is_skipping) => {}
+                State::Touched => self.touched(&line, request),
                 State::Noise => self.noise(&line)?,
                 _ => self.line(&line)?,
             }
@@ -242,10 +293,12 @@ impl Preamble {
         let number = |text: &[u8]| std::str::from_utf8(text).ok()?.trim().parse::<i64>().ok();
         match line {
             b"go" => self.state = State::Done,
-            b"noroot" => {
-                self.root_is_missing = true;
+            b"noroot" | b"deniedroot" => {
+                self.root_is_missing = line == b"noroot";
+                self.root_is_denied = !self.root_is_missing;
                 self.state = State::Done;
             }
+            b"untold" => self.touched = None,
             b"touched" => {
                 self.touched = Some(HashSet::new());
                 self.state = State::Touched;
@@ -255,6 +308,8 @@ impl Preamble {
                     self.clock = Some(Timestamp::from_secs(secs));
                 } else if let Some(index) = line.strip_prefix(b"missing ").and_then(number) {
                     self.missing.extend(usize::try_from(index).ok().filter(|_| self.missing.len() < 1000));
+                } else if let Some(index) = line.strip_prefix(b"denied ").and_then(number) {
+                    self.denied.extend(usize::try_from(index).ok().filter(|_| self.denied.len() < 1000));
                 } else if let Some(fact) = line.strip_prefix(b"fact ") {
                     self.facts.extend(Some(fact.to_vec()).filter(|_| self.facts.len() < 10));
                 } else if !line.starts_with(b"clock ") {
@@ -265,19 +320,25 @@ impl Preamble {
         Ok(())
     }
 
-    fn touched(&mut self, path: &[u8]) {
+    fn touched(&mut self, path: &[u8], request: &PullRequest) {
         if path.is_empty() {
             self.state = State::Lines;
             return;
         }
         let path = path.strip_prefix(b"./").unwrap_or(path);
         let path = path.strip_prefix(b"/").unwrap_or(path);
-        if let (Some(touched), Ok(path)) = (&mut self.touched, RelPath::try_from(path)) {
-            if touched.len() < MAX_TOUCHED {
-                touched.insert(path);
-            } else {
-                self.is_overfull = true;
-            }
+        let dir = path.strip_suffix(b"/");
+        // Caches and sessions that are left out would only fill the memory.
+        let Some(path) = RelPath::try_from(dir.unwrap_or(path)).ok().filter(|path| request.covers(path, dir.is_some()))
+        else {
+            return;
+        };
+        self.touched_bytes += path.as_bytes().len() + NAME_BYTES;
+        if self.touched_bytes > MAX_TOUCHED_BYTES {
+            self.touched = None;
+        }
+        if let Some(touched) = &mut self.touched {
+            (if dir.is_some() { &mut self.renamed } else { touched }).insert(path);
         }
     }
 
@@ -290,11 +351,12 @@ impl Preamble {
 
     /// What the report says about a file.
     pub(crate) fn freshness(&self, path: &RelPath) -> Freshness {
-        match &self.touched {
-            None => Freshness::Unknown,
-            Some(touched) if self.is_overfull || touched.contains(path) => Freshness::Touched,
-            Some(_) => Freshness::Settled,
-        }
+        let Some(touched) = &self.touched else { return Freshness::Unknown };
+        let is_moved = || {
+            !self.renamed.is_empty()
+                && std::iter::successors(path.parent(), RelPath::parent).any(|parent| self.renamed.contains(&parent))
+        };
+        if touched.contains(path) || is_moved() { Freshness::Touched } else { Freshness::Settled }
     }
 }
 
@@ -307,7 +369,7 @@ mod tests {
         let mut buffer = BytesMut::new();
         for part in bytes.chunks(step) {
             buffer.extend_from_slice(part);
-            preamble.read(&mut buffer)?;
+            preamble.read(&mut buffer, &PullRequest::new())?;
         }
         Ok((preamble, buffer.to_vec()))
     }
@@ -326,6 +388,33 @@ mod tests {
                 [fresh("a\n/b"), fresh("c"), fresh("d")],
                 [Freshness::Touched, Freshness::Touched, Freshness::Settled]
             );
+        }
+    }
+
+    #[test]
+    fn a_search_that_did_not_end_tells_nothing() {
+        let fresh = |bytes: &[u8]| read(bytes, 3).unwrap().0.freshness(&RelPath::try_from("x").unwrap());
+        assert_eq!(fresh(b"mark\nclock 17\ntouched\n./a\0\0go\n"), Freshness::Settled);
+        assert_eq!(fresh(b"mark\nclock 17\ntouched\n./a\0\0untold\ngo\n"), Freshness::Unknown);
+    }
+
+    #[test]
+    fn what_is_below_a_renamed_directory_is_touched() {
+        let preamble = read(b"mark\nclock 17\ntouched\n./a/b/\0\0go\n", 3).unwrap().0;
+        let fresh = |path: &str| preamble.freshness(&RelPath::try_from(path).unwrap());
+        assert_eq!(
+            ["a/b/c", "a/b/c/d", "a/c"].map(fresh),
+            [Freshness::Touched, Freshness::Touched, Freshness::Settled]
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_skipped() {
+        let bytes = [b"mark\ntouched\n./", &vec![b'x'; 10_000][..], b"\0./a\0\0go\n"].concat();
+        for step in [100, 5_000, bytes.len()] {
+            let preamble = read(&bytes, step).unwrap().0;
+            assert!(preamble.is_done());
+            assert_eq!(preamble.freshness(&RelPath::try_from("a").unwrap()), Freshness::Touched);
         }
     }
 

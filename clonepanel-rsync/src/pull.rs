@@ -1,7 +1,7 @@
 //! [`Pull`]: the one loop that moves bytes between a far end, the state machines and a sink.
 //!
-//! Against deadlock: it never stops reading while the peer may be blocked on writing; when too much waits to be sent, it
-//! stops answering entries instead.
+//! Against deadlock: it never waits for the peer to read; when too much waits to be sent, it stops answering entries, and
+//! goes on reading.
 
 mod failure;
 mod file;
@@ -10,7 +10,7 @@ mod pace;
 use crate::{
     connect::{Connect, Connection},
     error::ProtocolError,
-    messages::Messages,
+    messages::{Messages, Severity},
     options::RsyncOptions,
     preamble::{Preamble, PullCommand, wanted_paths},
     session::{Receiver, Refusal, Step},
@@ -35,8 +35,17 @@ const READ: usize = 64 * 1024;
 const MAX_BACKLOG: usize = 1 << 20;
 /// While so many requests are not answered, no further one is made.
 const MAX_REQUESTS: usize = 1000;
+/// How many time-outs a search for touched files may take.
+const SEARCH_PATIENCE: u32 = 12;
+/// A report that is longer than this is not worth waiting for.
+const MAX_REPORT: u64 = 1 << 30;
 /// How long a far end may take to go away once everything is said.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// How long its pipes are read after it went away.
+const GRACE: Duration = Duration::from_secs(1);
+/// What it may still say after the end.
+const MAX_REST: usize = 1 << 20;
 
 /// A pull in progress.
 pub(crate) struct Pull<'a> {
@@ -55,6 +64,10 @@ pub(crate) struct Pull<'a> {
     frames: Messages,
     report: TransferReport,
     root_is_offered: bool,
+    /// Bytes of the login's report that counted as progress.
+    reported: u64,
+    /// What is to be sent when everything is over.
+    last_words: BytesMut,
     /// The first bytes of the stream, to show when they are not rsync's.
     greeting: Vec<u8>,
 }
@@ -108,6 +121,8 @@ impl<'a> Pull<'a> {
             frames: Messages::default(),
             report: TransferReport::default(),
             root_is_offered: false,
+            reported: 0,
+            last_words: BytesMut::new(),
             greeting: Vec::new(),
         }
     }
@@ -120,7 +135,7 @@ impl<'a> Pull<'a> {
             Err(error) => return (Err(error), Started::Yes),
         };
         let outcome = self.talk(&mut connection).await;
-        let started = if self.preamble.has_begun() || self.preamble.is_done() { Started::Yes } else { Started::No };
+        let started = if self.preamble.has_begun() { Started::Yes } else { Started::No };
         let result = match outcome {
             Ok(()) => self.conclude(connection).await,
             Err(broken) => Err(self.explain(broken, connection).await),
@@ -135,19 +150,28 @@ impl<'a> Pull<'a> {
         let mut errors = [0; 4096];
         let mut errors_are_open = true;
         loop {
+            let begun = tokio::time::Instant::now();
             self.work(backlog.len()).await?;
+            pace.worked(begun.elapsed());
             backlog.extend_from_slice(&self.receiver.transmit());
             // Nothing is said before the login has become rsync.
             let may_write = self.preamble.is_done() && !backlog.is_empty();
-            if self.receiver.is_finished() && backlog.is_empty() {
+            if self.receiver.is_finished() {
+                // What is left to say is said on the way out.
+                self.last_words = backlog;
                 return Ok(());
             }
+            buffer.reserve(READ);
+            let may_read = pace.may_read();
+            // A walk over many files on a slow disk says nothing for long.
+            let patience = if self.preamble.is_searching() { SEARCH_PATIENCE } else { 1 };
             pace.progress(self.receiver.progress());
             tokio::select! {
-                read = connection.output.read_buf(&mut buffer), if pace.may_read() => {
+                biased;
+                read = connection.output.read_buf(&mut buffer), if may_read => {
                     let len = read.map_err(|_| Broken::Closed)?;
                     if len == 0 {
-                        return if self.receiver.is_finished() { Ok(()) } else { Err(Broken::Closed) };
+                        return Err(Broken::Closed);
                     }
                     self.report.received_bytes += len as u64;
                     pace.took(len);
@@ -155,12 +179,12 @@ impl<'a> Pull<'a> {
                 }
                 written = connection.input.write(&backlog), if may_write => {
                     match written {
-                        Ok(len) => {
+                        Ok(len @ 1..) => {
                             self.report.sent_bytes += len as u64;
                             let _ = backlog.split_to(len);
                         }
                         // The peer does not listen any more: what it still says tells why.
-                        Err(_) => backlog.clear(),
+                        Ok(0) | Err(_) => backlog.clear(),
                     }
                 }
                 read = connection.errors.read(&mut errors), if errors_are_open => {
@@ -169,16 +193,21 @@ impl<'a> Pull<'a> {
                     let lines = self.stderr.feed(&errors[..len]);
                     self.tell(&lines);
                 }
-                () = pace.wait_to_read(), if !pace.may_read() => {}
-                () = pace.wait_too_long() => return Err(Broken::Silent),
+                () = pace.wait_to_read(), if !may_read => {}
+                () = pace.wait_too_long(patience) => return Err(Broken::Silent),
             }
         }
     }
 
     fn feed(&mut self, buffer: &mut BytesMut, pace: &mut Pace) -> Result<(), Broken> {
         if !self.preamble.is_done() {
-            self.preamble.read(buffer)?;
-            pace.alive();
+            self.preamble.read(buffer, self.request)?;
+            // What a login prints by itself is no progress, and a report without end is none either.
+            let said = self.report.received_bytes.min(MAX_REPORT);
+            if self.preamble.has_begun() && said > self.reported {
+                self.reported = said;
+                pace.alive();
+            }
             if !self.preamble.is_done() {
                 return Ok(());
             }
@@ -206,7 +235,17 @@ impl<'a> Pull<'a> {
         if self.preamble.root_is_missing {
             return Err(missing(Escaped(self.root).to_string()));
         }
+        let denied = |path: String| {
+            let detail = format!("{path} may not be entered");
+            Broken::Transport(TransportError::Remote { endpoint: self.connect.endpoint().to_owned(), detail })
+        };
+        if self.preamble.root_is_denied {
+            return Err(denied(Escaped(self.root).to_string()));
+        }
         let paths = wanted_paths(self.request);
+        if let Some(path) = self.preamble.denied.iter().find_map(|&index| paths.get(index)) {
+            return Err(denied(path.to_string()));
+        }
         if let Some(path) = self.preamble.missing.iter().find_map(|&index| paths.get(index)) {
             return Err(missing(path.to_string()));
         }
@@ -279,9 +318,9 @@ impl<'a> Pull<'a> {
                 self.problem(Problem::new(at, ProblemKind::Refused, detail));
                 Ok(())
             }
-            Step::Text(text) => {
-                let lines = self.frames.feed_frame(&text);
-                self.tell(&lines);
+            Step::Text(severity, text) => {
+                let line = self.frames.feed_frame(severity, &text);
+                self.tell(line.as_slice());
                 Ok(())
             }
             Step::Unsent { index } => {
@@ -307,46 +346,44 @@ impl<'a> Pull<'a> {
 
     /// Everything is said: waits for the far end to go away, and makes sense of what it reported.
     async fn conclude(mut self, connection: Connection) -> Result<TransferReport, TransportError> {
-        let Connection { input, mut output, mut errors, exit } = connection;
-        drop(input);
-        let mut rest = Vec::new();
+        let Connection { mut input, mut output, mut errors, mut exit } = connection;
+        let last_words = std::mem::take(&mut self.last_words);
+        let mut rest = BytesMut::new();
+        let mut code = None;
         let farewell = async {
-            let mut discarded = [0; 4096];
-            let mut is_open = true;
-            let mut errors_are_open = true;
+            let _ = input.write_all(&last_words).await;
+            let _ = input.flush().await;
+            drop(input);
             let mut text = [0; 4096];
-            while is_open || errors_are_open {
+            let (mut is_open, mut errors_are_open, mut is_running) = (true, true, true);
+            while is_open || errors_are_open || is_running {
                 tokio::select! {
-                    read = output.read(&mut discarded), if is_open => {
-                        let len = read.unwrap_or(0);
-                        is_open = len > 0;
-                        rest.extend_from_slice(&discarded[..len]);
-                        if rest.len() > 1 << 20 {
-                            break;
-                        }
+                    read = output.read_buf(&mut rest), if is_open => {
+                        is_open = matches!(read, Ok(1..)) && rest.len() < MAX_REST;
                     }
                     read = errors.read(&mut text), if errors_are_open => {
                         let len = read.unwrap_or(0);
                         errors_are_open = len > 0;
                         self.stderr.feed(&text[..len]);
                     }
+                    ended = &mut exit, if is_running => {
+                        is_running = false;
+                        code = ended.ok().flatten();
+                    }
+                    // A connection that others share may keep the pipes open for ever.
+                    () = tokio::time::sleep(GRACE), if !is_running => break,
                 }
             }
-            exit.await
         };
-        let code = tokio::time::timeout(FAREWELL, farewell).await;
-        self.stderr.end_line();
-        self.frames.end_line();
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
         // Messages may still come after the goodbye.
         if self.receiver.feed(&rest).is_ok() {
-            while let Ok(Some(Step::Text(text))) = self.receiver.poll() {
-                self.frames.feed_frame(&text);
+            while let Ok(Some(Step::Text(severity, text))) = self.receiver.poll() {
+                self.frames.feed_frame(severity, &text);
             }
         }
-        let code = match code {
-            Ok(Ok(code)) => code,
-            Ok(Err(_)) | Err(_) => None,
-        };
+        self.stderr.end_line(Severity::Other);
+        self.frames.end_line(Severity::Other);
         self.judge(code)
     }
 }

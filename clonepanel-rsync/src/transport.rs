@@ -2,7 +2,7 @@
 
 use crate::{
     connect::{Connect, Connection},
-    messages::Messages,
+    messages::{Messages, Severity},
     options::{ChangeDetection, RsyncOptions},
     preamble::{self, Preamble, PullCommand},
     pull::{Pull, Started},
@@ -17,8 +17,11 @@ use clonepanel_core::{
     transport::{PullRequest, PushRequest, TransferReport, Transport, TransportError},
     tree::{TreeSink, TreeSource},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::io::AsyncReadExt;
+
+/// How long a login may take to end once it said what was asked.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A directory at a far end that has rsync 3.0 or later.
 #[derive(Debug, Clone)]
@@ -65,7 +68,7 @@ impl RsyncTransport {
                 tokio::select! {
                     read = output.read_buf(&mut buffer), if is_open => {
                         is_open = read.unwrap_or(0) > 0;
-                        if preamble.read(&mut buffer).is_err() {
+                        if preamble.read(&mut buffer, request).is_err() || preamble.is_done() {
                             break;
                         }
                     }
@@ -76,13 +79,17 @@ impl RsyncTransport {
                     }
                 }
             }
-            exit.await.ok().flatten()
+            // What still comes is of no interest, and must not keep the far end waiting.
+            drop((output, errors));
+            tokio::time::timeout(GOODBYE, exit).await.ok()?.ok().flatten()
         };
         let silent =
             |_| TransportError::Interrupted { endpoint: self.endpoint.clone(), detail: "nothing came".to_owned() };
         let code = tokio::time::timeout(self.options.progress_timeout, talk).await.map_err(silent)?;
-        stderr.end_line();
-        if let Some(error) = self.connect.explain(code, &stderr.text()) {
+        stderr.end_line(Severity::Other);
+        if !preamble.has_spoken()
+            && let Some(error) = self.connect.explain(code, &stderr.text())
+        {
             return Err(error);
         }
         self.far_end(&preamble, request)
@@ -98,6 +105,10 @@ impl RsyncTransport {
             let endpoint = self.connect.endpoint().to_owned();
             return Err(TransportError::NotFound { endpoint, path: Escaped(&self.root).to_string() });
         }
+        if preamble.root_is_denied {
+            let detail = format!("{} may not be entered", Escaped(&self.root));
+            return Err(TransportError::Remote { endpoint: self.connect.endpoint().to_owned(), detail });
+        }
         let version = preamble.facts.iter().find(|fact| !fact.is_empty() && *fact != b"find");
         let Some(version) = version else {
             let program = Escaped(&self.options.rsync_program).to_string();
@@ -106,7 +117,12 @@ impl RsyncTransport {
         };
         let paths = preamble::wanted_paths(request);
         Ok(FarEnd {
-            missing: preamble.missing.iter().filter_map(|&index| paths.get(index).cloned()).collect(),
+            missing: preamble
+                .missing
+                .iter()
+                .chain(&preamble.denied)
+                .filter_map(|&index| paths.get(index).cloned())
+                .collect(),
             rsync: Escaped(version.trim_ascii()).to_string(),
             finds_changes: preamble.facts.iter().any(|fact| fact == b"find"),
             clock: preamble.clock,
@@ -123,7 +139,7 @@ pub struct FarEnd {
     pub rsync: String,
     /// Whether files can be found there by their change time.
     pub finds_changes: bool,
-    /// Which of the paths asked about do not exist.
+    /// Which of the paths asked about do not exist, or cannot be looked at.
     pub missing: Vec<RelPath>,
     /// Its clock.
     pub clock: Option<Timestamp>,

@@ -3,6 +3,7 @@
 
 mod common;
 
+use async_trait::async_trait;
 use clonepanel_core::{
     entry::EntryKind,
     filter::{Filter, Rule},
@@ -12,8 +13,14 @@ use clonepanel_core::{
     testkit::{differences, generator::Shape, materialise, scan},
     transport::{PullRequest, TransportError},
 };
+use clonepanel_core::{
+    entry::{Entry, Freshness},
+    time::Timestamp,
+    tree::{FileSink, TreeError, TreeSink, Want},
+};
 use clonepanel_rsync::{ChangeDetection, Checksum, Compression, RsyncOptions};
 use common::{pull, stand_in, try_pull};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 fn path(text: &str) -> RelPath {
     RelPath::try_from(text).unwrap()
@@ -240,4 +247,97 @@ fn hard_links_across_directories() {
         .count();
     assert_eq!(followers, 4);
     assert_eq!(differences(&scan(folder.path()).unwrap(), &got), Vec::<String>::new());
+}
+
+/// Notes how fresh each file is said to be.
+struct Notes(MemoryTree, Mutex<BTreeMap<String, Freshness>>);
+
+#[async_trait]
+impl TreeSink for Notes {
+    async fn offer(&self, entry: &Entry) -> Result<Want, TreeError> {
+        if entry.has_content() {
+            self.1.lock().unwrap().insert(entry.path.to_string(), entry.meta.freshness);
+        }
+        self.0.offer(entry).await
+    }
+
+    async fn file(&self, entry: &Entry) -> Result<Box<dyn FileSink>, TreeError> {
+        self.0.file(entry).await
+    }
+}
+
+/// What size and time do not show: an edit that keeps both, and a directory that takes the place of another one.
+#[test]
+fn changes_that_keep_size_and_time_are_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for (name, content) in [("same", "1"), ("edited", "1"), ("site/f", "1"), ("next/f", "2"), ("it's a \\ d!r/f", "1")]
+    {
+        let file = root.join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, content).unwrap();
+    }
+    let fresh = |since: Option<Timestamp>, options: RsyncOptions| {
+        let notes = Notes(MemoryTree::new(), Mutex::default());
+        let request = PullRequest::new().since(since);
+        let report = try_pull(root, options, &request, &notes).unwrap();
+        (report.source_clock, notes.1.into_inner().unwrap())
+    };
+    let (clock, first) = fresh(None, RsyncOptions::new());
+    assert!(first.values().all(|fresh| *fresh == Freshness::Unknown));
+    // Past the margin of two seconds around the scan.
+    std::thread::sleep(Duration::from_millis(5_500));
+    let since = clock.map(|clock| clock.after(Duration::from_secs(4)));
+    let time = std::fs::metadata(root.join("edited")).unwrap().modified().unwrap();
+    std::fs::write(root.join("edited"), "2").unwrap();
+    std::fs::File::options().append(true).open(root.join("edited")).unwrap().set_modified(time).unwrap();
+    std::fs::rename(root.join("site"), root.join("old")).unwrap();
+    std::fs::rename(root.join("next"), root.join("site")).unwrap();
+    let (_, second) = fresh(since, RsyncOptions::new());
+    let of = |name: &str| second.get(name).copied();
+    assert_eq!(of("same"), Some(Freshness::Settled));
+    assert_eq!(of("it's a \\x5c d!r/f"), Some(Freshness::Settled), "{second:?}");
+    for name in ["edited", "site/f", "old/f"] {
+        assert_eq!(of(name), Some(Freshness::Touched), "{name}: {second:?}");
+    }
+    // A clock that went back, a login that runs nothing but rsync: nothing is known.
+    let later = clock.map(|clock| clock.after(Duration::from_secs(86_400)));
+    assert!(fresh(later, RsyncOptions::new()).1.values().all(|fresh| *fresh == Freshness::Unknown));
+    let options = RsyncOptions::new().change_detection(ChangeDetection::SizeAndTime);
+    assert!(fresh(since, options).1.values().all(|fresh| *fresh == Freshness::Unknown));
+}
+
+/// Old servers explain in the stream why they do not send a file.
+#[test]
+fn what_vanishes_is_no_loss_in_any_version() {
+    struct Remover(MemoryTree, std::path::PathBuf);
+
+    #[async_trait]
+    impl TreeSink for Remover {
+        async fn offer(&self, entry: &Entry) -> Result<Want, TreeError> {
+            if entry.path.as_bytes() == b"gone" {
+                std::fs::remove_file(&self.1).unwrap();
+            }
+            self.0.offer(entry).await
+        }
+
+        async fn file(&self, entry: &Entry) -> Result<Box<dyn FileSink>, TreeError> {
+            self.0.file(entry).await
+        }
+    }
+
+    let scripts = tempfile::tempdir().unwrap();
+    for (name, script) in
+        [("new", "exec rsync \"$@\""), ("in-band", "shift; exec rsync --server --no-msgs2stderr \"$@\"")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gone"), "x").unwrap();
+        std::fs::write(folder.path().join("here"), "x").unwrap();
+        let sink = Remover(MemoryTree::new(), folder.path().join("gone"));
+        let options = stand_in(scripts.path(), name, script);
+        let report = try_pull(folder.path(), options, &PullRequest::new(), &sink).unwrap();
+        let problems: Vec<_> = report.problems.listed().iter().map(|p| (p.path.to_string(), p.kind)).collect();
+        assert_eq!(problems, [("gone".to_owned(), ProblemKind::Vanished)], "{name}: {:?}", report.problems);
+        assert_eq!(report.problems.losses(), 0);
+    }
 }

@@ -39,8 +39,8 @@ impl RemoteCommand {
     }
 }
 
-/// Appends a word so that a shell takes it literally: in single quotes, where only the quote itself and, for csh, the
-/// exclamation mark need another way.
+/// Appends a word so that a shell takes it literally: in single quotes, where only the quote itself needs another
+/// way, and for csh the exclamation mark, for fish the backslash.
 pub(crate) fn quote_into(word: &[u8], line: &mut Vec<u8>) {
     let is_plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_./,:=@%+".contains(b);
     if !word.is_empty() && word.iter().all(is_plain) {
@@ -50,7 +50,7 @@ pub(crate) fn quote_into(word: &[u8], line: &mut Vec<u8>) {
     line.push(b'\'');
     for &byte in word {
         match byte {
-            b'\'' | b'!' => line.extend_from_slice(&[b'\'', b'\\', byte, b'\'']),
+            b'\'' | b'!' | b'\\' => line.extend_from_slice(&[b'\'', b'\\', byte, b'\'']),
             _ => line.push(byte),
         }
     }

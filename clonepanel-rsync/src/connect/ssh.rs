@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use clonepanel_core::transport::TransportError;
 use std::{
     ffi::{OsStr, OsString},
-    os::unix::ffi::OsStrExt,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::PathBuf,
 };
 use tokio::process::Command;
@@ -99,7 +99,8 @@ impl SshConnect {
                 return Err(refused("this is no name of a host or user"));
             }
         }
-        let mut arguments: Vec<OsString> = ["-T", "-oBatchMode=yes"].map(OsString::from).to_vec();
+        let mut arguments: Vec<OsString> =
+            ["-T", "-a", "-x", "-oBatchMode=yes", "-oClearAllForwardings=yes"].map(OsString::from).to_vec();
         let mut option = |key: &str, value: &OsStr| {
             let mut text = OsString::from(format!("-o{key}="));
             text.push(value);
@@ -135,15 +136,18 @@ impl SshConnect {
     }
 }
 
-/// A path as the value of an option that takes several, separated by blanks.
+/// A path as the value of an option that takes several, separated by blanks, and expands `%`.
 fn quoted(path: &OsStr) -> OsString {
-    if !path.as_bytes().iter().any(u8::is_ascii_whitespace) {
-        return path.to_owned();
+    let bytes = path.as_bytes();
+    let mut text = Vec::with_capacity(bytes.len());
+    for &byte in bytes {
+        text.extend(std::iter::repeat_n(byte, if byte == b'%' { 2 } else { 1 }));
     }
-    let mut text = OsString::from("\"");
-    text.push(path);
-    text.push("\"");
-    text
+    if bytes.iter().any(u8::is_ascii_whitespace) {
+        text.insert(0, b'"');
+        text.push(b'"');
+    }
+    OsString::from_vec(text)
 }
 
 #[async_trait]
@@ -166,7 +170,8 @@ impl Connect for SshConnect {
         let endpoint = self.endpoint.clone();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let last = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("ssh said nothing").trim();
-        let detail = last.to_owned();
+        let mut detail = last.to_owned();
+        detail.truncate(detail.floor_char_boundary(300));
         Some(if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]) {
             let detail = "its host key has changed; if that is right, remove the old key with ssh-keygen -R".to_owned();
             TransportError::Untrusted { endpoint, detail }

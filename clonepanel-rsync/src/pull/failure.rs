@@ -1,7 +1,11 @@
 //! What the end of a session means: the far end's exit code, its words, and the way it broke off.
 
 use super::{Broken, FAREWELL, Pull};
-use crate::{connect::Connection, error::ProtocolError};
+use crate::{
+    connect::Connection,
+    error::ProtocolError,
+    messages::{self, Severity},
+};
 use clonepanel_core::{
     escape::Escaped,
     path::RelPath,
@@ -17,6 +21,8 @@ const DELETE_LIMIT: i32 = 25;
 /// Exit codes of a shell.
 const NOT_RUNNABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
+/// What ssh says of itself.
+const SSH_FAILED: i32 = 255;
 /// The code with which we give up on a peer that breaks the protocol.
 const PROTOCOL_ERROR: i32 = 2;
 
@@ -27,11 +33,13 @@ impl Pull<'_> {
             return Err(self.remote(code));
         }
         let unsent = std::mem::take(&mut self.unsent);
-        let mut problems = self.stderr.problems(&unsent, |path| self.receiver.has_dir(path));
-        let frames = self.frames.problems(&[], |path| self.receiver.has_dir(path));
-        problems.extend(frames);
-        let is_partial = code == Some(PARTIAL) || self.receiver.io_error() & 1 != 0;
-        let is_explained = problems.iter().any(|problem| problem.kind.is_loss()) || self.report.problems.losses() > 0;
+        let mut problems = messages::problems(&[&self.stderr, &self.frames], &unsent, &self.receiver.dirs());
+        // Without an exit code its last words may be missing too.
+        let is_partial = matches!(code, Some(PARTIAL) | None) || self.receiver.io_error() & 1 != 0;
+        // What we refused ourselves is no error of the far end's.
+        let by_us = self.report.problems.listed();
+        let mut known = problems.iter().chain(by_us).map(|problem| problem.kind);
+        let is_explained = known.any(|kind| kind.is_loss() && kind != ProblemKind::Refused);
         if is_partial && !is_explained {
             // An error is never taken for an absence: without a name for it, whatever is missing may be what it is about.
             let detail = "the far end reported an error that it did not name";
@@ -74,11 +82,13 @@ impl Pull<'_> {
         };
         let patience = if matches!(broken, Broken::Closed) { FAREWELL } else { FAREWELL / 5 };
         let exit = tokio::time::timeout(patience, hang_up).await.ok().flatten();
-        self.stderr.end_line();
-        self.frames.end_line();
+        self.stderr.end_line(Severity::Other);
+        self.frames.end_line(Severity::Other);
         let code = exit.flatten();
         let endpoint = self.connect.endpoint().to_owned();
-        if let Some(error) = self.connect.explain(code, &self.stderr.text()) {
+        // Once the far end was heard, it is not the login that failed, whatever it says.
+        let is_heard = self.preamble.has_spoken() || !self.greeting.is_empty();
+        if !is_heard && let Some(error) = self.connect.explain(code, &self.stderr.text()) {
             return error;
         }
         if matches!(code, Some(NOT_FOUND | NOT_RUNNABLE)) {
@@ -87,7 +97,7 @@ impl Pull<'_> {
             return TransportError::Unsupported { endpoint, detail };
         }
         match broken {
-            Broken::Closed if matches!(code, Some(1..)) => self.remote(code),
+            Broken::Closed if matches!(code, Some(1..)) && code != Some(SSH_FAILED) => self.remote(code),
             Broken::Closed if !self.preamble.is_done() => {
                 let detail = "the login ran nothing of what it was asked to".to_owned();
                 TransportError::Unsupported { endpoint, detail }

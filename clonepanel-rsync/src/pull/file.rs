@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clonepanel_core::{
     entry::Entry,
     observer::Event,
+    path::RelPath,
     problem::{Problem, ProblemKind},
     tree::{Basis, FileSink, TreeError},
 };
@@ -39,6 +40,8 @@ pub(super) struct FileInProgress {
     sink: Option<Box<dyn FileSink>>,
     hasher: Hasher,
     basis_is_bad: bool,
+    /// The sink does not take it: another try would be no use.
+    is_refused: bool,
 }
 
 impl Pull<'_> {
@@ -63,8 +66,16 @@ impl Pull<'_> {
         let asked = self.asked.remove(&index).zip(self.receiver.agreed());
         let (asked, agreed) = asked.ok_or(ProtocolError::Violation("content that was not asked for"))?;
         let checksum = agreed.checksum;
-        let sink = Some(self.sink.file(&asked.entry).await?);
-        self.current = Some(FileInProgress { asked, sink, hasher: Hasher::new(checksum), basis_is_bad: false });
+        let (sink, is_refused) = match self.sink.file(&asked.entry).await {
+            Ok(sink) => (Some(sink), false),
+            Err(TreeError::Refused { why, .. }) => {
+                self.problem(Problem::new(asked.entry.path.clone(), ProblemKind::Refused, why));
+                (None, true)
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let hasher = Hasher::new(checksum);
+        self.current = Some(FileInProgress { asked, sink, hasher, basis_is_bad: false, is_refused });
         Ok(())
     }
 
@@ -80,21 +91,17 @@ impl Pull<'_> {
             let part = MAX_READ.min(end - offset);
             let basis = self.current.as_ref().and_then(|file| file.asked.basis.clone());
             let read = match basis {
-                Some(basis) => basis.read_at(offset, part as usize).await.ok(),
+                Some(basis) => read_exactly(basis.as_ref(), offset, part as usize).await.ok(),
                 None => None,
             };
-            let Some(bytes) = read else {
-                if self.receiver.wants_copies() {
-                    // The decompressor needs these bytes for whatever follows, so the stream cannot go on.
-                    return Err(TreeError::Damaged { path: self.current_path() }.into());
-                }
-                // The file is asked for again, without this basis.
+            let bytes = read.unwrap_or_else(|| {
+                // The file is asked for again, without this basis; until then the decompressor must be kept in step.
                 if let Some(file) = &mut self.current {
                     file.sink = None;
                     file.basis_is_bad = true;
                 }
-                return Ok(());
-            };
+                Bytes::from(vec![0; part as usize])
+            });
             if self.receiver.wants_copies() {
                 self.receiver.copied(&bytes)?;
             }
@@ -117,7 +124,7 @@ impl Pull<'_> {
     }
 
     pub(super) async fn end(&mut self, index: u32, digest: &[u8]) -> Result<(), Broken> {
-        let Some(FileInProgress { mut asked, sink, hasher, basis_is_bad }) = self.current.take() else {
+        let Some(FileInProgress { mut asked, sink, hasher, basis_is_bad, is_refused }) = self.current.take() else {
             return Ok(());
         };
         let path = asked.entry.path.clone();
@@ -131,6 +138,7 @@ impl Pull<'_> {
                 }
                 self.receiver.settle(index);
             }
+            _ if is_refused => self.receiver.settle(index),
             _ if self.receiver.may_retry(index) => {
                 // Short sums can match the wrong block; with full ones that does not happen.
                 asked.strong = StrongLength::Full;
@@ -146,10 +154,6 @@ impl Pull<'_> {
         }
         Ok(())
     }
-
-    fn current_path(&self) -> clonepanel_core::path::RelPath {
-        self.current.as_ref().map(|file| file.asked.entry.path.clone()).unwrap_or_default()
-    }
 }
 
 /// Reads a basis and sums its blocks.
@@ -164,9 +168,15 @@ async fn sums(basis: &dyn Basis, agreed: Agreed, strong: StrongLength) -> Result
         let mut offset = 0;
         while offset < basis.len() {
             let len = step.min(basis.len() - offset);
-            builder.update(&basis.read_at(offset, len as usize).await?);
+            builder.update(&read_exactly(basis, offset, len as usize).await?);
             offset += len;
         }
     }
     Ok(builder.finish())
+}
+
+/// A basis of another maker may not keep to its contract; fewer bytes would put the sums out of step.
+async fn read_exactly(basis: &dyn Basis, offset: u64, len: usize) -> Result<Bytes, TreeError> {
+    let bytes = basis.read_at(offset, len).await?;
+    if bytes.len() == len { Ok(bytes) } else { Err(TreeError::Damaged { path: RelPath::root() }) }
 }

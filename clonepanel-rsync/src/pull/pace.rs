@@ -32,6 +32,11 @@ impl Pace {
         self.last_progress = Instant::now();
     }
 
+    /// We ourselves were busy for so long: that is not the peer's silence.
+    pub(super) fn worked(&mut self, time: Duration) {
+        self.last_progress = self.last_progress.checked_add(time).unwrap_or(self.last_progress).min(Instant::now());
+    }
+
     /// So many bytes were read.
     pub(super) fn took(&mut self, len: usize) {
         if let Some(bandwidth) = self.bandwidth {
@@ -49,7 +54,11 @@ impl Pace {
         sleep_until(self.next_read).await;
     }
 
-    pub(super) async fn wait_too_long(&self) {
-        sleep_until(self.last_progress.max(self.next_read) + self.timeout).await;
+    /// Waits until nothing came for the time-out, so many times over.
+    pub(super) async fn wait_too_long(&self, patience: u32) {
+        match self.last_progress.max(self.next_read).checked_add(self.timeout.saturating_mul(patience)) {
+            Some(end) => sleep_until(end).await,
+            None => std::future::pending().await,
+        }
     }
 }

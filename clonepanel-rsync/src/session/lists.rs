@@ -15,9 +15,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Entries that may wait at a time: a hostile server cannot fill the memory with lists that nobody asked for.
 const MAX_WAITING: usize = 4 << 20;
+/// What the entries that wait may take, counted with this much for each beside its name.
+const MAX_WAITING_BYTES: usize = 512 << 20;
+const ENTRY_BYTES: usize = 256;
+/// Hard-link groups in one session.
+const MAX_GROUPS: usize = 1 << 20;
 /// Directories in one session.
 const MAX_DIRS: usize = 4 << 20;
-const TWICE: &str = "it is listed twice";
 /// Names of users and groups.
 const MAX_IDS: usize = 64 << 10;
 
@@ -44,6 +48,10 @@ pub(crate) struct FileLists {
     users: HashMap<u32, Bytes>,
     groups: HashMap<u32, Bytes>,
     waiting: usize,
+    /// Bytes of the entries of the lists that are not finished.
+    held: usize,
+    /// The first list with entries that were not handed on.
+    handing: usize,
     listed: u64,
     refusals: Vec<Refusal>,
     inc_recurse: bool,
@@ -58,6 +66,7 @@ struct Arriving {
     dir: Option<RelPath>,
     is_refused: bool,
     entries: Vec<WireEntry>,
+    bytes: usize,
     /// The id lists that follow a list which is not incremental: users, then groups.
     ids: Ids,
 }
@@ -76,6 +85,7 @@ struct List {
     /// The next slot to hand on.
     next: usize,
     open: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -101,7 +111,7 @@ struct Dir {
 impl FileLists {
     pub(crate) fn new(request: PullRequest, agreed: &Agreed) -> Self {
         let start = u32::from(agreed.inc_recurse);
-        let first = Arriving { start, dir: None, is_refused: false, entries: Vec::new(), ids: Ids::NotYet };
+        let first = Arriving { start, dir: None, is_refused: false, entries: Vec::new(), bytes: 0, ids: Ids::NotYet };
         Self {
             request,
             decoder: EntryDecoder::new(agreed.listing),
@@ -114,6 +124,8 @@ impl FileLists {
             users: HashMap::new(),
             groups: HashMap::new(),
             waiting: 0,
+            held: 0,
+            handing: 0,
             listed: 0,
             refusals: Vec::new(),
             inc_recurse: agreed.inc_recurse,
@@ -132,6 +144,7 @@ impl FileLists {
             dir: Some(dir.path.clone()),
             is_refused: dir.is_refused,
             entries: Vec::new(),
+            bytes: 0,
             ids: Ids::NotYet,
         });
         Ok(())
@@ -165,7 +178,9 @@ impl FileLists {
 
     fn take(&mut self, entry: WireEntry) -> Result<(), ProtocolError> {
         let Some(arriving) = &mut self.arriving else { return Ok(()) };
-        if self.waiting + arriving.entries.len() >= MAX_WAITING {
+        self.held += entry.name.len() + ENTRY_BYTES;
+        arriving.bytes += entry.name.len() + ENTRY_BYTES;
+        if self.waiting + arriving.entries.len() >= MAX_WAITING || self.held > MAX_WAITING_BYTES {
             return Err(ProtocolError::Violation("too many entries at a time"));
         }
         for (names, id, name) in
@@ -224,13 +239,20 @@ impl FileLists {
         let end = arriving.start.checked_add(len).filter(|end| *end < i32::MAX as u32 - 1);
         let end = end.ok_or(ProtocolError::Violation("too many entries"))?;
         let mut parents = HashSet::new();
-        let mut seen = HashSet::new();
+        let mut seen = HashMap::new();
         let mut slots = Vec::with_capacity(arriving.entries.len());
         for wire in std::mem::take(&mut arriving.entries) {
             let is_dir = wire.kind == WireKind::Dir;
-            let accepted = self
-                .accept(&wire, &arriving, &parents)
-                .and_then(|path| if seen.insert(path.clone()) { Ok(path) } else { Err(TWICE) });
+            // A directory that leads to several wanted paths is listed for each of them.
+            let mut is_harmless = arriving.is_refused;
+            let accepted =
+                self.accept(&wire, &arriving, &parents).and_then(|path| match seen.insert(path.clone(), is_dir) {
+                    None => Ok(path),
+                    Some(was_dir) => {
+                        is_harmless |= is_dir && was_dir;
+                        Err("it is listed twice")
+                    }
+                });
             if is_dir {
                 self.number(accepted.as_ref().ok())?;
             }
@@ -242,9 +264,7 @@ impl FileLists {
                     Slot::Waiting(Box::new(self.entry(wire, path)))
                 }
                 Err(why) => {
-                    // A second listing of a directory that leads to several wanted paths is no trouble.
-                    let is_harmless = is_dir && why == TWICE;
-                    if !is_harmless && !arriving.is_refused {
+                    if !is_harmless {
                         let at = arriving.dir.clone().unwrap_or_default();
                         self.refusals.push(Refusal { at, name: wire.name, why });
                     }
@@ -257,7 +277,7 @@ impl FileLists {
         self.listed += u64::from(len);
         self.count += 1;
         self.next_start = end + 1;
-        self.lists.push_back(List { start: arriving.start, slots, next: 0, open });
+        self.lists.push_back(List { start: arriving.start, slots, next: 0, open, bytes: arriving.bytes });
         Ok(())
     }
 
@@ -292,7 +312,13 @@ impl FileLists {
         if !has_parent {
             return Err("it is not in a directory of the list");
         }
-        if self.request.covers(&path, is_dir) { Ok(path) } else { Err("it was not asked for") }
+        // With the directory that it is in accepted, there is nothing more to ask about its parents.
+        let is_covered = if self.request.wanted_paths().is_empty() {
+            !self.request.wanted_filter().excludes(&path, is_dir)
+        } else {
+            self.request.covers(&path, is_dir)
+        };
+        if is_covered { Ok(path) } else { Err("it was not asked for") }
     }
 
     fn entry(&mut self, wire: WireEntry, path: RelPath) -> Entry {
@@ -302,6 +328,8 @@ impl FileLists {
         {
             match self.leaders.get(&group) {
                 Some(leader) => hardlink_to = Some(leader.clone()),
+                // Without a place to remember it, each name of the group is a file of its own.
+                None if self.leaders.len() >= MAX_GROUPS => {}
                 None => {
                     self.leaders.insert(group, path.clone());
                 }
@@ -330,7 +358,7 @@ impl FileLists {
 
     /// The next entry to be offered, in the order of the lists.
     pub(crate) fn next_entry(&mut self) -> Option<(u32, Entry)> {
-        for list in &mut self.lists {
+        while let Some(list) = self.lists.get_mut(self.handing) {
             while let Some(slot) = list.slots.get_mut(list.next) {
                 let index = list.start + list.next as u32;
                 list.next += 1;
@@ -341,6 +369,7 @@ impl FileLists {
                     return Some((index, *entry));
                 }
             }
+            self.handing += 1;
         }
         None
     }
@@ -374,8 +403,9 @@ impl FileLists {
     /// Forgets the oldest list if nothing in it is open any more.
     pub(crate) fn finish_oldest(&mut self) -> bool {
         let is_finished = self.lists.front().is_some_and(|list| list.open == 0);
-        if is_finished {
-            self.lists.pop_front();
+        if is_finished && let Some(list) = self.lists.pop_front() {
+            self.held -= list.bytes;
+            self.handing = self.handing.saturating_sub(1);
         }
         is_finished
     }
@@ -395,9 +425,9 @@ impl FileLists {
         self.count == 1 && self.listed == 0
     }
 
-    /// Whether a directory of this path was listed.
-    pub(crate) fn has_dir(&self, path: &RelPath) -> bool {
-        self.dirs.iter().any(|dir| !dir.is_refused && dir.path == *path)
+    /// The directories that were listed.
+    pub(crate) fn dirs(&self) -> HashSet<RelPath> {
+        self.dirs.iter().filter(|dir| !dir.is_refused).map(|dir| dir.path.clone()).collect()
     }
 
     /// Error bits of all lists: 1 general, 2 vanished, 4 deletions skipped.
@@ -411,7 +441,9 @@ impl FileLists {
     }
 
     fn list(&mut self, index: u32) -> Option<&mut List> {
-        self.lists.iter_mut().find(|list| index >= list.start && ((index - list.start) as usize) < list.slots.len())
+        let after = self.lists.partition_point(|list| list.start <= index);
+        let list = self.lists.get_mut(after.checked_sub(1)?)?;
+        ((index - list.start) as usize).lt(&list.slots.len()).then_some(list)
     }
 
     fn slot(&mut self, index: u32) -> Option<&mut Slot> {

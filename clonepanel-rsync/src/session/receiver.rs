@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     error::ProtocolError,
+    messages::Severity,
     wire::{
         Cursor, Demux, Message, NDX_DEL_STATS, NDX_DONE, NDX_FLIST_EOF, NDX_FLIST_OFFSET, NdxReader, NdxWriter, Stop,
         SumHead, Token, TokenDecoder, put_data, put_message,
@@ -16,7 +17,7 @@ use crate::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 use clonepanel_core::{entry::Entry, path::RelPath, transport::PullRequest};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// "Send me the data": the only request that a pulling client has to make.
 const TRANSFER: u16 = 0x8000;
@@ -32,7 +33,7 @@ pub(crate) enum Step {
     Begin { index: u32 },
     /// Its next bytes are these of the basis.
     Copy { offset: u64, len: u64 },
-    /// It is complete; this is its digest. To be answered with [`Receiver::settle`] or [`Receiver::retry`].
+    /// It is complete; this is its digest. To be answered with [`Receiver::settle`], or by asking once more.
     End { index: u32, digest: Bytes },
     /// The session has come to its end; what is left is to wait for the peer to hang up.
     Finished,
@@ -43,7 +44,7 @@ pub(crate) enum Step {
     /// An entry is not taken.
     Refused(Refusal),
     /// Text for a person, raw.
-    Text(Bytes),
+    Text(Severity, Bytes),
     /// The peer will not send a requested file.
     Unsent { index: u32 },
 }
@@ -191,9 +192,9 @@ impl Receiver {
         }
     }
 
-    /// Whether a directory of this path was listed.
-    pub(crate) fn has_dir(&self, path: &RelPath) -> bool {
-        path.is_root() || self.session.as_ref().is_some_and(|session| session.lists.has_dir(path))
+    /// The directories that were listed.
+    pub(crate) fn dirs(&self) -> HashSet<RelPath> {
+        self.session.as_ref().map(|session| session.lists.dirs()).unwrap_or_default()
     }
 
     /// What both ends agreed on.
@@ -316,7 +317,7 @@ impl Session {
                     self.steps.push_back(Step::Unsent { index: request.index });
                 }
             }
-            Message::Text(text) => self.steps.push_back(Step::Text(text)),
+            Message::Text(severity, text) => self.steps.push_back(Step::Text(severity, text)),
         }
         Ok(())
     }

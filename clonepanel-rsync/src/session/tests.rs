@@ -126,7 +126,7 @@ impl Client {
                 self.receiver.settle(index);
             }
             Step::Refused(refusal) => writeln!(self.log, "{:?}", refusal.why).unwrap(),
-            Step::Text(text) => writeln!(self.log, "text {:?}", clonepanel_core::escape::Escaped(&text)).unwrap(),
+            Step::Text(_, text) => writeln!(self.log, "text {:?}", clonepanel_core::escape::Escaped(&text)).unwrap(),
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Multiplexing: frames of data and of messages that share one direction of the pipe.
 
-use crate::error::ProtocolError;
+use crate::{error::ProtocolError, messages::Severity};
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Longest payload of a frame that is not data; stock rsync accepts no longer one.
@@ -11,6 +11,7 @@ const HEADER: usize = 4;
 const TAG_BASE: u8 = 7;
 
 const TAG_DATA: u8 = 0;
+const TAG_ERROR_XFER: u8 = 1;
 const TAG_IO_ERROR: u8 = 22;
 const TAG_IO_TIMEOUT: u8 = 33;
 const TAG_NOOP: u8 = 42;
@@ -26,8 +27,8 @@ pub(crate) enum Message {
     IoError(i32),
     /// The requested file will not be sent.
     NoSend(i32),
-    /// Text for a person. An error makes the transfer partial.
-    Text(Bytes),
+    /// Text for a person; with tag 1 it is an error that makes the transfer partial.
+    Text(Severity, Bytes),
 }
 
 /// Splits what a pulling client receives into the data stream and the messages.
@@ -125,7 +126,8 @@ impl Demux {
             TAG_ERROR_EXIT => Message::ErrorExit(Some(number()?)),
             // A server's wish for a shorter time-out is not ours to follow over ssh (CVE-2026-70462).
             TAG_IO_TIMEOUT | TAG_NOOP => return Ok(()),
-            _ => Message::Text(payload),
+            TAG_ERROR_XFER => Message::Text(Severity::Error, payload),
+            _ => Message::Text(Severity::Other, payload),
         };
         self.messages.push_back(message);
         Ok(())
@@ -185,7 +187,7 @@ mod tests {
             assert_eq!(demux.progress(), 6);
             let messages: Vec<_> = std::iter::from_fn(|| demux.message()).collect();
             let expected = [
-                Message::Text(Bytes::from_static(b"hello\n")),
+                Message::Text(Severity::Other, Bytes::from_static(b"hello\n")),
                 Message::NoSend(7),
                 Message::ErrorExit(None),
                 Message::IoError(1),

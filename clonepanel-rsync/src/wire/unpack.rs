@@ -39,7 +39,6 @@ pub(crate) struct Unpacker {
     compressor: Compressor,
     codec: Codec,
     input: Bytes,
-    mark_is_due: bool,
     output: Vec<u8>,
     /// The last piece filled the output, so there may be more without further input.
     has_more: bool,
@@ -73,7 +72,7 @@ impl Unpacker {
             }
         };
         let output = vec![0; PIECE];
-        Ok(Some(Self { compressor, codec, input: Bytes::new(), mark_is_due: false, output, has_more: false }))
+        Ok(Some(Self { compressor, codec, input: Bytes::new(), output, has_more: false }))
     }
 
     pub(crate) const fn keeps_copies(&self) -> bool {
@@ -83,7 +82,6 @@ impl Unpacker {
     /// Prepares for the next file: deflate starts anew, zstd runs on for the whole session.
     pub(crate) fn begin(&mut self) {
         self.input.clear();
-        self.mark_is_due = false;
         self.has_more = false;
         if let Codec::Deflate(inflate) = &mut self.codec {
             inflate.reset(false);
