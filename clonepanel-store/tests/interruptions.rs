@@ -121,9 +121,9 @@ fn a_leftover_that_is_not_whole_stops_no_run() {
             let folder = fs::read_dir(&staging).unwrap().next().unwrap().unwrap().path();
             let gone = folder.join(missing);
             if gone.is_dir() {
-                fs::remove_dir_all(&gone).unwrap()
+                fs::remove_dir_all(&gone).unwrap();
             } else {
-                fs::remove_file(&gone).unwrap()
+                fs::remove_file(&gone).unwrap();
             }
             let now = tree(&[("small", &[b'x'; 5000])]);
             let info = kept.back_up_as("site", &now, 2).await;

@@ -184,3 +184,26 @@ async fn what_is_not_there_is_said_to_be_missing() {
     assert!(matches!(result, Err(TransportError::NotFound { path, .. }) if path == "public_htm"));
     assert!(sink.0.lock().unwrap().is_empty());
 }
+
+#[test]
+fn too_many_open_files_are_no_problem_of_a_directory() {
+    const TREE: &str = "CLONEPANEL_TEST_TREE";
+    if let Some(tree) = std::env::var_os(TREE) {
+        let read = block_on(async { clonepanel_core::testkit::read_tree(&LocalTree::new(tree)).await.map(drop) });
+        assert!(read.is_err(), "the listing must fail as a whole");
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir_all(temp.path().join(["d"; 60].join("/"))).unwrap();
+    assert!(block_on(async { clonepanel_core::testkit::read_tree(&LocalTree::new(temp.path())).await }).is_ok());
+    // The limit is that of a whole process: this test once more, in one of its own.
+    let again = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "too_many_open_files_are_no_problem_of_a_directory"])
+        .env(TREE, temp.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success() && said.contains("1 passed"), "{said}");
+}

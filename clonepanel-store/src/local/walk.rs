@@ -57,12 +57,12 @@ impl Walk {
             match self.look_at(&path) {
                 Ok(Some(entry)) => {
                     if entry.is_dir() {
-                        self.look_into(&path);
+                        self.look_into(&path)?;
                     }
                     return Ok(Some(Listed::Entry(entry)));
                 }
                 Ok(None) => {}
-                Err(error) if path.is_root() => return Err(error),
+                Err(error) if path.is_root() || handle::is_exhausted(&error) => return Err(error),
                 // It was there when its directory was listed.
                 Err(error) if is_gone(&error) => {}
                 Err(error) => {
@@ -109,14 +109,15 @@ impl Walk {
         }
     }
 
-    fn look_into(&mut self, path: &RelPath) {
+    fn look_into(&mut self, path: &RelPath) -> io::Result<()> {
         let names =
             self.dirs.enter(path.as_bytes()).and_then(|dir| handle::names_in(handle::listed_dir_in(dir, b".")?));
         let mut names = match names {
             Ok(names) => names,
+            Err(error) if handle::is_exhausted(&error) => return Err(error),
             Err(error) => {
                 self.problems.push(Problem::new(path.clone(), ProblemKind::Unlisted, error.to_string()));
-                return;
+                return Ok(());
             }
         };
         names.sort_unstable_by(|a, b| b.name.cmp(&a.name));
@@ -131,6 +132,7 @@ impl Walk {
                 }
             }
         }
+        Ok(())
     }
 }
 
