@@ -63,10 +63,15 @@ impl Verify {
                 // A snapshot that cannot be read at all says nothing about the others.
                 Err(error) => {
                     drop(progress);
-                    let failure = Failure::because(&error);
-                    context.output.event(&json!({ "event": "damaged", "id": id.stem(), "site": id.source().as_str(), "path": null, "detail": failure.message }));
-                    context.output.warn(failure.message);
-                    total.damaged += 1;
+                    let is_damaged = matches!(error.source, StoreError::Damaged { .. });
+                    *(if is_damaged { &mut total.damaged } else { &mut total.unreadable }) += 1;
+                    let (event, detail) =
+                        (if is_damaged { "damaged" } else { "unreadable" }, Failure::because(&error).message);
+                    let (site, stem) = (id.source().as_str(), id.stem());
+                    context
+                        .output
+                        .event(&json!({ "event": event, "site": site, "id": stem, "path": null, "detail": &detail }));
+                    context.output.warn(detail);
                 }
             }
         }
