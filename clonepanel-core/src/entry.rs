@@ -2,7 +2,15 @@
 
 use crate::{escape::Escaped, path::RelPath, time::Timestamp};
 use bytes::Bytes;
-use std::fmt;
+use std::{borrow::Cow, fmt};
+
+/// The longest name of an owner or a group, in bytes.
+pub const MAX_OWNER_LEN: usize = 255;
+
+/// Whether this can be the name of an owner or a group.
+pub(crate) fn is_owner_name(name: &[u8]) -> bool {
+    (1..=MAX_OWNER_LEN).contains(&name.len())
+}
 
 /// One object of a tree: the same value in a listing, in a manifest and on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +141,20 @@ pub enum Freshness {
 }
 
 impl Entry {
+    /// The entry as a snapshot keeps it: without the name of an owner or group that is empty or longer than
+    /// [`MAX_OWNER_LEN`].
+    #[must_use]
+    pub fn keepable(&self) -> Cow<'_, Self> {
+        let is_odd = |name: &Option<Bytes>| name.as_ref().is_some_and(|name| !is_owner_name(name));
+        if !is_odd(&self.meta.user) && !is_odd(&self.meta.group) {
+            return Cow::Borrowed(self);
+        }
+        let mut kept = self.clone();
+        kept.meta.user.take_if(|name| !is_owner_name(name));
+        kept.meta.group.take_if(|name| !is_owner_name(name));
+        Cow::Owned(kept)
+    }
+
     /// A directory with mode 0755, for tests and made-up parents.
     #[must_use]
     pub fn dir(path: RelPath) -> Self {

@@ -9,13 +9,10 @@ use super::{
 };
 use crate::{
     digest::FileDigest,
-    entry::{DeviceNumber, Entry, EntryKind, EntryMeta, Freshness, LinkTarget},
+    entry::{DeviceNumber, Entry, EntryKind, EntryMeta, Freshness, LinkTarget, is_owner_name},
     path::RelPath,
 };
 use bytes::Bytes;
-
-/// The longest name of a user or group, in bytes.
-const MAX_OWNER_LEN: usize = 255;
 
 /// Appends a record as one line, with its newline.
 ///
@@ -155,7 +152,7 @@ fn check(record: &Record) -> Result<(), &'static str> {
     if meta.mode > 0o7777 {
         return Err("it has permission bits beyond 0o7777");
     }
-    let named = |name: &Option<Bytes>| name.as_ref().is_none_or(|name| (1..=MAX_OWNER_LEN).contains(&name.len()));
+    let named = |name: &Option<Bytes>| name.as_ref().is_none_or(|name| is_owner_name(name));
     if !named(&meta.user) || !named(&meta.group) {
         return Err("the name of its owner or group is empty or too long");
     }

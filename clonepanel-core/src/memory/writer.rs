@@ -45,14 +45,14 @@ impl MemoryWriter {
         let same = entry.len() == Some(content.len)
             && record.entry.meta.mtime == entry.meta.mtime
             && !record.marks.torn
-            && !record.marks.carried;
+            && !record.marks.carried
+            && !self.new.audited().is_some_and(|slice| slice.contains(&entry.path));
         let proven = match entry.meta.freshness {
             Freshness::Settled => true,
             Freshness::Touched => false,
             Freshness::Unknown => {
                 let scanned = base.info.source_clock.unwrap_or(base.info.begun);
-                let audited = self.new.audited().is_some_and(|slice| slice.contains(&entry.path));
-                entry.meta.mtime < scanned.before(YOUNG) && !audited
+                entry.meta.mtime < scanned.before(YOUNG)
             }
         };
         (same && proven).then_some(older)
@@ -62,6 +62,7 @@ impl MemoryWriter {
 #[async_trait]
 impl TreeSink for MemoryWriter {
     async fn offer(&self, entry: &Entry) -> Result<Want, TreeError> {
+        let entry = &*entry.keepable();
         let mut draft = lock(&self.draft);
         draft.check(entry)?;
         let base = self.base.as_deref();

@@ -84,6 +84,6 @@ pub struct Tally {
     pub removed_files: u64,
     /// Files that were carried forward from the base because the source could not give them.
     pub carried_files: u64,
-    /// Bytes of content that were not in the store before and take space now.
+    /// Bytes of content that were not in the store before and take space now; a further copy of content that was is not new.
     pub new_bytes: u64,
 }

@@ -17,8 +17,9 @@ impl NewSnapshot {
         Self { source, now, audit: None }
     }
 
-    /// Compares the files of this slice by content even if size and time say that they are unchanged. Files that the listing
-    /// calls [`Settled`](crate::entry::Freshness::Settled) need no such look.
+    /// Compares the files of this slice by content even if size and time, or a listing that calls them
+    /// [`Settled`](crate::entry::Freshness::Settled), say that they are unchanged: a change time can be wrong too, and the
+    /// stored copy is looked at as well.
     #[must_use]
     pub const fn audit(mut self, slice: Slice) -> Self {
         self.audit = Some(slice);

@@ -206,13 +206,13 @@ impl Draft {
 
     /// Whether equal length and time prove equal content.
     fn is_settled(&self, entry: &Entry, scanned: Timestamp) -> bool {
+        if self.audit.is_some_and(|slice| slice.contains(&entry.path)) {
+            return false;
+        }
         match entry.meta.freshness {
             Freshness::Settled => true,
             Freshness::Touched => false,
-            Freshness::Unknown => {
-                let audited = self.audit.is_some_and(|slice| slice.contains(&entry.path));
-                !audited && entry.meta.mtime < scanned.before(UNSETTLED)
-            }
+            Freshness::Unknown => entry.meta.mtime < scanned.before(UNSETTLED),
         }
     }
 

@@ -46,6 +46,7 @@ impl TreeSink for Writer {
     async fn offer(&self, entry: &Entry) -> Result<Want, TreeError> {
         self.draft.check()?;
         self.draft.make_way().await?;
+        let entry = &*entry.keepable();
         let mut decision = self.draft.decide(entry, Hashed::NotYet)?;
         if let Decision::Hash(adopted) = decision {
             let sound = blocking::run(move || adopted.is_sound(), |error| error)
@@ -61,7 +62,7 @@ impl TreeSink for Writer {
 
     async fn file(&self, entry: &Entry) -> Result<Box<dyn FileSink>, TreeError> {
         self.draft.check()?;
-        Ok(Box::new(Incoming::new(&self.draft, entry)?))
+        Ok(Box::new(Incoming::new(&self.draft, &entry.keepable())?))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     fixture::{
         Asked, StoreFixture, back_up, begin, day, everything, files, fill, fill_entries, ids, in_files, old, sample,
-        send, tree_of,
+        send, source, tree_of,
     },
     hold,
 };
@@ -13,7 +13,7 @@ use crate::{
     memory::MemoryTree,
     path::RelPath,
     problem::{Problem, ProblemKind, Problems},
-    store::{Seal, SnapshotInfo, SnapshotState, SnapshotStore},
+    store::{NewSnapshot, Seal, Slice, SnapshotInfo, SnapshotState, SnapshotStore},
     testkit::{
         differences,
         generator::{Devices, Shape, Unreadable},
@@ -24,7 +24,8 @@ use crate::{
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// S5: an entry answered `Nothing` reads back with the content of its base; what may have changed is asked for.
+/// S5: an entry answered `Nothing` reads back with the content of its base; what may have changed is asked for, and so is
+/// what is audited.
 pub async fn s5_unchanged_entries_read_back_as_their_base(fixture: &dyn StoreFixture) {
     let store = fixture.open().await;
     let tree = sample();
@@ -49,6 +50,17 @@ pub async fn s5_unchanged_entries_read_back_as_their_base(fixture: &dyn StoreFix
     }
     let differences = differences(&tree, &tree_of(&*store, &id).await);
     hold!("S5", differences.is_empty(), "the snapshot differs: {differences:?}");
+
+    for entry in &mut entries {
+        entry.meta.freshness = Freshness::Settled;
+    }
+    let slice = Slice::new(0, 2).expect("one of two");
+    let writer = store.begin(NewSnapshot::new(source(), day(2)).audit(slice)).await.expect("begin a snapshot");
+    let asked = fill_entries(&*writer, &tree, &entries).await.expect("write a tree");
+    for (path, asked) in &asked {
+        let audited = slice.contains(&in_files(&path.to_string()));
+        hold!("S5", (*asked == Asked::Yes) == audited, "{path} was asked for: {asked:?}, and is audited: {audited}");
+    }
 }
 
 /// S6: writing never changes an older snapshot.
@@ -129,9 +141,13 @@ pub async fn s10_everything_round_trips(fixture: &dyn StoreFixture) {
             ..meta(&tree, "one")
         };
         tree.set_meta(&path("one"), &named).expect("the entry is there");
+        let unnamed = EntryMeta { user: None, group: None, ..named.clone() };
         // The first name on the wire need not be the first by path.
         let mut entries = tree.list();
         last_name_first(&mut entries);
+        // Names that no system has are left out.
+        let odd = EntryMeta { user: Some(Bytes::new()), group: Some(Bytes::from(vec![b'g'; 256])), ..named.clone() };
+        entries.push(Entry { meta: odd, ..Entry::dir(path("odd")) });
 
         let store = fixture.open().await;
         let writer = begin(&*store, day(u32::try_from(seed).unwrap_or(0))).await;
@@ -143,6 +159,8 @@ pub async fn s10_everything_round_trips(fixture: &dyn StoreFixture) {
         let back = crate::testkit::read_tree(&Under::new(files(), &*reader)).await;
         hold!("S10", back.is_ok(), "the snapshot cannot be read in its own order: {:?}", back.err());
         let back = back.unwrap_or_default();
+        hold!("S10", meta(&back, "odd") == unnamed, "owners without a name are {:?}", meta(&back, "odd"));
+        back.remove(&path("odd"));
         let differences = [differences(&tree, &back), owner_differences(&tree, &back)].concat();
         hold!("S10", differences.is_empty(), "the snapshot differs: {differences:?}");
         hold!("S10", meta(&back, "one") == named, "owners' names are {:?}", meta(&back, "one"));
