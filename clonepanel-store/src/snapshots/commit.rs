@@ -8,7 +8,7 @@ use super::{
     remove::remove_tree,
     settle::{Settled, settle},
     store::Root,
-    table::{CARRIED, LOST, RowId, RowKind, STORED, Table, UNCHANGED},
+    table::{CARRIED, LOST, RowId, RowKind, STORED, SUCCEEDS, Table, UNCHANGED},
     work::Op,
     writer::Writer,
 };
@@ -183,9 +183,6 @@ fn tally(draft: &Draft, table: &Table, order: &[RowId]) -> Tally {
         }
         tally.files += 1;
         tally.bytes += row.len;
-        if row.has(STORED) {
-            tally.new_bytes += row.len;
-        }
         let old = base.and_then(|base| {
             let old = base.find(table.path(id), near)?;
             near = Some(old);
@@ -193,6 +190,10 @@ fn tally(draft: &Draft, table: &Table, order: &[RowId]) -> Tally {
         });
         let old = old.filter(|old| old.is_file());
         kept += u64::from(old.is_some());
+        // A further copy, because the one that is here has no links left, is no new content.
+        if row.has(STORED) && !row.has(SUCCEEDS) && old.is_none_or(|old| old.content() != row.content()) {
+            tally.new_bytes += row.len;
+        }
         *match old {
             _ if row.has(CARRIED) => &mut tally.carried_files,
             Some(_) if row.has(UNCHANGED) => &mut tally.unchanged_files,
