@@ -267,4 +267,18 @@ mod tests {
         }
         std::fs::remove_dir_all(&scratch).unwrap();
     }
+
+    #[test]
+    fn a_change_of_content_shows_in_length_or_time() {
+        let shape = Shape::new().entries(60);
+        for seed in (0..200).chain([354_769]) {
+            let (before, after) = (shape.tree(seed), edit(&shape.tree(seed), &shape, seed));
+            for old in before.list().iter().filter(|entry| entry.len().is_some()) {
+                let Some(new) = after.entry(&old.path).filter(|new| new.len() == old.len()) else { continue };
+                if new.meta.mtime == old.meta.mtime {
+                    assert_eq!(before.content(&old.path), after.content(&old.path), "seed {seed}, {}", old.path);
+                }
+            }
+        }
+    }
 }

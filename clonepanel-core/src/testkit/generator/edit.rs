@@ -1,6 +1,6 @@
 //! [`edit`]: what people and programs do to a tree between two backups.
 
-use super::{Random, Shape, add, moment, name, target};
+use super::{Random, Shape, add, name, target};
 use crate::{
     entry::{Entry, EntryKind, EntryMeta},
     memory::MemoryTree,
@@ -40,7 +40,7 @@ fn one(tree: &MemoryTree, shape: &Shape, random: &mut Random) {
             tree.remove(&other.path);
         }
         3..7 => write(tree, file, shape, random),
-        7 => meta(tree, other, EntryMeta { mtime: moment(random), ..other.meta.clone() }),
+        7 => meta(tree, other, EntryMeta { mtime: later(other.meta.mtime, random), ..other.meta.clone() }),
         8 if !matches!(other.kind, EntryKind::Symlink(_)) => {
             let new = if other.is_dir() { shape.dir_meta(random) } else { shape.file_meta(random) };
             meta(tree, other, EntryMeta { mode: new.mode, ..other.meta.clone() });
