@@ -135,7 +135,8 @@ fn mass_deleted(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Opt
 
 fn contents_changed(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Option<Suspicion> {
     let (changed, of) = (now.changed_files, now.changed_files + now.unchanged_files);
-    if rules.is_most(changed, of, rules.min_files) && has_new_content(now) {
+    // Files that were only asked for again count as changed too, as after a restore: most bytes must be new as well.
+    if rules.is_most(changed, of, rules.min_files) && now.new_bytes > now.bytes / 2 {
         return Some(Suspicion::ContentsChanged { changed, of });
     }
     base.suspicions.iter().find(|suspicion| matches!(suspicion, Suspicion::ContentsChanged { .. })).copied()
