@@ -61,7 +61,8 @@ fn a_killed_backup_leaves_no_trace_that_anybody_sees() {
         }
     }
     println!("{killed} killed on the way, {too_late} had ended before");
-    assert!(killed * 2 >= rounds, "the kills mostly come too late: {killed} of {rounds}");
+    // How many depends on how busy the machine is; that some did is what the rest of this test rests on.
+    assert!(killed > 0, "every kill came too late: {too_late} of {rounds}");
     tool.back_up(&tree).assert(0, &[]);
     tool.assert_verifies();
     assert_is_exact(&tool, &tree, dir.path());
