@@ -19,6 +19,7 @@ use clonepanel_core::{
 };
 use std::{
     collections::{BTreeMap, VecDeque},
+    io,
     sync::{Arc, Mutex},
 };
 
@@ -228,4 +229,22 @@ fn an_error_of_either_end_ends_the_copy_and_says_which() {
             Err(CopyError::Source(TreeError::Denied { .. }))
         ));
     });
+}
+
+#[test]
+fn want_of_open_files_or_memory_is_no_problem_of_a_file() {
+    // ENFILE, EMFILE, ENOMEM.
+    let errors: [fn(RelPath) -> TreeError; 3] =
+        [|path| exhausted(&path, 23), |path| exhausted(&path, 24), |path| exhausted(&path, 12)];
+    for error in errors {
+        for does in [Does::Breaks(error), Does::BreaksLater(error)] {
+            let script = Script::default().file("a", 5, does).file("b", 5, Does::Gives("12345"));
+            let copied = block_on(tree::copy(&script, &MemoryTree::new(), &()));
+            assert!(matches!(copied, Err(CopyError::Source(TreeError::Exhausted { .. }))), "{copied:?}");
+        }
+    }
+}
+
+fn exhausted(path: &RelPath, code: i32) -> TreeError {
+    TreeError::from_io("open", path, io::Error::from_raw_os_error(code))
 }

@@ -161,9 +161,10 @@ pub(crate) fn ctime(stat: &Stat) -> Timestamp {
     Timestamp::new(stat.st_ctime, u32::try_from(stat.st_ctime_nsec).unwrap_or_default())
 }
 
-/// Whether an error is about the process and not about the file: it has as many files open as it, or the system, may.
+/// Whether an error is about the process and not about the file: it has as many files open, or as much memory, as it, or the
+/// system, may.
 pub(crate) fn is_exhausted(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// Whether it is a regular file.

@@ -5,6 +5,7 @@ mod common;
 
 use clonepanel_core::{
     entry::{Entry, EntryKind, Freshness, LinkTarget},
+    memory::MemoryTree,
     path::RelPath,
     testkit::{
         block_on, differences,
@@ -13,7 +14,7 @@ use clonepanel_core::{
     },
     time::Timestamp,
     transport::{PullRequest, Transport as _, TransportError},
-    tree::{Listed, TreeError, TreeSink as _, TreeSource as _, Want, copy},
+    tree::{CopyError, Listed, TreeError, TreeSink as _, TreeSource as _, Want, copy},
 };
 use clonepanel_store::{LocalTransport, LocalTree, SpecialBits};
 use common::{Asked, ask, basis_content, long, old, send, tree};
@@ -190,7 +191,7 @@ fn too_many_open_files_are_no_problem_of_a_directory() {
     const TREE: &str = "CLONEPANEL_TEST_TREE";
     if let Some(tree) = std::env::var_os(TREE) {
         let read = block_on(async { clonepanel_core::testkit::read_tree(&LocalTree::new(tree)).await.map(drop) });
-        assert!(matches!(read, Err(TreeError::Backend { .. })), "{read:?}");
+        assert!(matches!(read, Err(TreeError::Exhausted { .. })), "{read:?}");
         return;
     }
     let temp = tempfile::tempdir().unwrap();
@@ -201,6 +202,40 @@ fn too_many_open_files_are_no_problem_of_a_directory() {
         .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "too_many_open_files_are_no_problem_of_a_directory"])
+        .env(TREE, temp.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert!(again.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn too_many_open_files_are_no_problem_of_a_file() {
+    const TREE: &str = "CLONEPANEL_TEST_FILES";
+    const NAME: &str = "too_many_open_files_are_no_problem_of_a_file";
+    if let Some(tree) = std::env::var_os(TREE) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut held = Vec::new();
+            while let Ok(file) = fs::File::open("/dev/null") {
+                held.push(file);
+            }
+            // Enough for the listing, and for some of the eight files that are read at once.
+            held.truncate(held.len() - 8);
+            let error = copy(&LocalTree::new(tree), &MemoryTree::new(), &()).await.expect_err("it cannot be read");
+            assert!(matches!(error, CopyError::Source(TreeError::Exhausted { .. })), "{error:?}");
+        });
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    for n in 0..8 {
+        // Large enough to stay open until the last piece is read.
+        fs::write(temp.path().join(n.to_string()), vec![n; 2 << 20]).unwrap();
+    }
+    let again = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 60; exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", NAME])
         .env(TREE, temp.path())
         .output()
         .unwrap();

@@ -9,6 +9,7 @@ use crate::{
     selector::{Selector, When},
 };
 use clonepanel_core::{
+    retry::Retry,
     snapshot_id::{SnapshotId, SourceName},
     store::{SnapshotInfo, SnapshotReader, SnapshotState, SnapshotStore, StoreError},
     time::{Clock, SystemClock},
@@ -138,32 +139,26 @@ impl Catalogue {
         Ok(known)
     }
 
-    /// The store, for a job.
+    /// The store, for a job, which goes on beside snapshots that cannot be read: [`Self::snapshots`] names them.
     pub(crate) fn shared_store(&self) -> Arc<dyn SnapshotStore> {
-        let store: Arc<HardLinkStore> = Arc::clone(&self.store);
-        store
+        Arc::new(self.store.beside_unsound())
     }
 
-    /// The snapshots of a site, oldest first. Damaged ones are named and left out.
+    /// The snapshots of a site, oldest first. Those that cannot be read are named and left out.
     pub(crate) async fn snapshots(&self, site: &SourceName) -> Result<Vec<SnapshotInfo>, Failure> {
-        let (sound, damaged) = self.store.list_sound(site).await?;
-        for id in damaged {
-            self.leave_out(id);
+        let (sound, unsound) = self.store.list_sound(site).await?;
+        for (id, why) in unsound {
+            self.leave_out(id, &why);
         }
         Ok(sound)
     }
 
     /// Names a snapshot that cannot be read, once. The command goes on without it.
-    pub(crate) fn leave_out(&self, id: SnapshotId) {
+    pub(crate) fn leave_out(&self, id: SnapshotId, why: &StoreError) {
         let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        if damaged.contains(&id) {
-            return;
+        if damaged.insert(id.clone()) {
+            tell_unsound(&self.output, &id, why);
         }
-        let detail = "its manifest is damaged";
-        self.output.warn(format_args!("{id}: {detail}; going on without it"));
-        let (site, stem) = (id.source().as_str(), id.stem());
-        self.output.event(&json!({ "event": "damaged", "site": site, "id": stem, "path": null, "detail": detail }));
-        damaged.insert(id);
     }
 
     /// The snapshot that a selector means.
@@ -201,9 +196,9 @@ impl Catalogue {
             let id = choose(&snapshots)?.id.clone();
             match self.store.open(&id).await {
                 Ok(reader) => return Ok(reader),
-                Err(StoreError::Damaged { .. }) => self.leave_out(id.clone()),
                 // It was deleted meanwhile.
                 Err(StoreError::NotFound { .. }) => {}
+                Err(error) if error.retry() == Retry::Never => self.leave_out(id.clone(), &error),
                 Err(error) => return Err(error.into()),
             }
             snapshots.retain(|info| info.id != id);
@@ -263,6 +258,17 @@ impl Catalogue {
         }
         Ok(reader)
     }
+}
+
+/// Names a snapshot that a command goes on without.
+pub(crate) fn tell_unsound(output: &Output, id: &SnapshotId, why: &StoreError) {
+    let (event, detail) = match why {
+        StoreError::Damaged { .. } => ("damaged", "its manifest is damaged".to_owned()),
+        other => ("unreadable", format!("its manifest cannot be read: {}", Failure::because(other).message)),
+    };
+    output.warn(format_args!("{id}: {detail}; going on without it"));
+    let (site, stem) = (id.source().as_str(), id.stem());
+    output.event(&json!({ "event": event, "site": site, "id": stem, "path": null, "detail": detail }));
 }
 
 /// The time.

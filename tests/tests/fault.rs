@@ -348,3 +348,37 @@ fn needs_mounts_a_full_disk_while_restoring() {
         assert_eq!(fs::read_dir(&to).unwrap().count(), 1, "half a file is left behind");
     });
 }
+
+/// A sector that cannot be read lies under a manifest: the site's other snapshots are used, a backup goes on from one of
+/// them, what is too old goes, and each time it is told.
+#[test]
+fn needs_mounts_a_manifest_that_cannot_be_read() {
+    in_own_mounts("needs_mounts_a_manifest_that_cannot_be_read", || {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("index.php"), "<?php".repeat(100)).unwrap();
+        let tool = Tool::with_store(&dir.path().join("store"));
+        for _ in 0..3 {
+            tool.back_up(&tree).assert(0, &[]);
+        }
+        let snapshots = tool.snapshots();
+        let newest = snapshots[2].file_name().unwrap().to_str().unwrap();
+        // The memory of a process reads as a file whose first bytes are an input/output error.
+        let memory = format!("/proc/{}/mem", std::process::id());
+        let bound = Command::new("mount").args(["--bind", &memory]).arg(snapshots[2].join("manifest")).status();
+        assert!(bound.unwrap().success());
+        assert!(fs::read(snapshots[2].join("manifest")).is_err());
+
+        tool.run("snapshots", ["site"]).assert(3, &[newest, "cannot be read"]);
+        tool.run("ls", ["site"]).assert(3, &["index.php", newest]);
+        tool.back_up(&tree).assert(0, &[newest, "cannot be read"]);
+        let made = tool.snapshots().pop().unwrap();
+        assert_eq!(Fingerprint::of(&snapshots[1].join("files")).len(), Fingerprint::of(&made.join("files")).len());
+        let inode = |at: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(at.join("files/index.php")).unwrap());
+        assert_eq!(inode(&made), inode(&snapshots[1]), "it builds on the newest that can be read");
+        tool.run("prune", ["site", "--daily", "1"]).assert(3, &[newest, "deleted"]);
+        assert_eq!(tool.snapshots(), [snapshots[2].clone(), made]);
+        tool.run("verify", ["site"]).assert(1, &[newest]);
+    });
+}

@@ -2,7 +2,7 @@
 
 use crate::{
     path::RelPath,
-    retry::{BoxError, Retry},
+    retry::{BoxError, Retry, is_exhaustion},
     snapshot_id::{SnapshotId, SourceName},
     tree::TreeError,
 };
@@ -69,6 +69,7 @@ impl StoreError {
             E::Interrupted | E::TimedOut | E::WouldBlock => {
                 Self::Backend { action, retry: Retry::Later, source: error.into() }
             }
+            _ if is_exhaustion(&error) => Self::Backend { action, retry: Retry::Later, source: error.into() },
             _ => Self::Backend { action, retry: Retry::Never, source: error.into() },
         }
     }

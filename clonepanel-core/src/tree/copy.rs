@@ -57,7 +57,8 @@ impl From<CopyError> for TransportError {
 /// listed (`Changed`). Where the sink gives a basis, blocks that are the same there count as matched.
 ///
 /// # Errors
-/// [`CopyError`], when the listing or the sink as a whole cannot go on; the sink may have received a part.
+/// [`CopyError`], when the listing or the sink as a whole cannot go on, or this process has no open files or memory left
+/// ([`TreeError::Exhausted`]); the sink may have received a part.
 ///
 /// # Cancel safety
 /// Harmless to drop: what is not complete in the sink is as if it had not begun.
@@ -182,7 +183,7 @@ impl File<'_> {
         let mut done = Done::default();
         match self.source.open(&self.entry.path).await {
             Ok(stream) => self.content(stream, basis.as_deref(), &mut done).await?,
-            Err(error) => done.problem = Some(self.unread(&error)),
+            Err(error) => done.problem = Some(self.unread(error)?),
         }
         Ok(done)
     }
@@ -207,7 +208,7 @@ impl File<'_> {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
                 Err(error) => {
-                    done.problem = Some(self.unread(&error));
+                    done.problem = Some(self.unread(error)?);
                     return Ok(());
                 }
             };
@@ -229,14 +230,16 @@ impl File<'_> {
         Ok(())
     }
 
-    fn unread(&self, error: &TreeError) -> Problem {
-        let kind = match error {
+    /// What a file that cannot be read is to the copy; what is this process's own trouble is none of the file's.
+    fn unread(&self, error: TreeError) -> Result<Problem, CopyError> {
+        let kind = match &error {
+            TreeError::Exhausted { .. } => return Err(CopyError::Source(error)),
             TreeError::Denied { .. } => ProblemKind::Unreadable,
             TreeError::NotFound { .. } => ProblemKind::Vanished,
             _ => ProblemKind::Failed,
         };
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Problem::new(self.entry.path.clone(), kind, format!("{error}{cause}"))
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Ok(Problem::new(self.entry.path.clone(), kind, format!("{error}{cause}")))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     path::{PathError, RelPath},
-    retry::{BoxError, Retry},
+    retry::{BoxError, Retry, is_exhaustion},
 };
 
 /// Why a tree cannot be read or written.
@@ -33,6 +33,18 @@ pub enum TreeError {
     Denied {
         /// Where.
         path: RelPath,
+    },
+    /// This process or machine has no more to give of what every file needs: open files, memory. It says nothing about the
+    /// path, and ends the run.
+    #[error("{action} {path} failed for want of open files or memory")]
+    Exhausted {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: RelPath,
+        /// The cause.
+        #[source]
+        source: BoxError,
     },
     /// The destination is full: space, inodes or quota, or its reserve is reached.
     #[error("no space left for {path}")]
@@ -66,6 +78,7 @@ impl TreeError {
             E::NotFound => Self::NotFound { path },
             E::PermissionDenied => Self::Denied { path },
             E::StorageFull | E::QuotaExceeded => Self::NoSpace { path },
+            _ if is_exhaustion(&error) => Self::Exhausted { action, path, source: error.into() },
             E::Interrupted | E::TimedOut | E::WouldBlock => {
                 Self::Backend { action, path, retry: Retry::Later, source: error.into() }
             }
@@ -78,7 +91,7 @@ impl TreeError {
     pub const fn retry(&self) -> Retry {
         match self {
             Self::Backend { retry, .. } => *retry,
-            Self::NoSpace { .. } => Retry::Later,
+            Self::Exhausted { .. } | Self::NoSpace { .. } => Retry::Later,
             Self::Damaged { .. } | Self::Denied { .. } | Self::NotFound { .. } | Self::Refused { .. } => Retry::Never,
         }
     }

@@ -21,6 +21,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use clonepanel_core::{
+    retry::Retry,
     snapshot_id::{SnapshotId, SourceName},
     store::{NewSnapshot, SnapshotInfo, SnapshotReader, SnapshotStore, SnapshotWriter, StoreError},
 };
@@ -44,6 +45,14 @@ const LATEST: &[u8] = b"latest";
 #[derive(Debug, Clone)]
 pub struct HardLinkStore {
     root: Arc<Root>,
+    unsound: Unsound,
+}
+
+/// What a list does about a snapshot that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsound {
+    Fail,
+    LeaveOut,
 }
 
 /// The open folders of a store.
@@ -148,29 +157,39 @@ impl HardLinkStore {
             options,
         };
         root.space().fill_reserve();
-        Ok(Self { root: Arc::new(root) })
+        Ok(Self { root: Arc::new(root), unsound: Unsound::Fail })
     }
 
-    /// The snapshots of a source, oldest first, and the ids of those whose manifest is damaged: where
+    /// The same store, whose [`list`](SnapshotStore::list) leaves out what cannot be read, for jobs that go on beside it. What
+    /// that is [`Self::list_sound`] tells: somebody has to be told.
+    #[must_use]
+    pub fn beside_unsound(&self) -> Self {
+        Self { root: Arc::clone(&self.root), unsound: Unsound::LeaveOut }
+    }
+
+    /// The snapshots of a source, oldest first, and those whose manifest is damaged or cannot be read, with the reason: where
     /// [`list`](SnapshotStore::list) fails because of one, this still tells what can be used. As with `list`, only the head and
     /// the end of each manifest are looked at.
     ///
     /// # Errors
-    /// As [`SnapshotStore::list`], but for [`StoreError::Damaged`].
+    /// As [`SnapshotStore::list`], but for what is wrong with single snapshots.
     ///
     /// # Cancel safety
     /// Harmless to drop.
-    pub async fn list_sound(&self, source: &SourceName) -> Result<(Vec<SnapshotInfo>, Vec<SnapshotId>), StoreError> {
+    pub async fn list_sound(
+        &self,
+        source: &SourceName,
+    ) -> Result<(Vec<SnapshotInfo>, Vec<(SnapshotId, StoreError)>), StoreError> {
         let (root, source) = (Arc::clone(&self.root), source.clone());
-        let (mut sound, mut damaged) = (Vec::new(), Vec::new());
-        for info in self.run("list the snapshots", move || root.infos(&source)).await? {
+        let (mut sound, mut unsound) = (Vec::new(), Vec::new());
+        for (id, info) in self.run("list the snapshots", move || root.infos(&source)).await? {
             match info {
                 Ok(info) => sound.push(info),
-                Err(StoreError::Damaged { id, .. }) => damaged.push(id),
+                Err(error) if is_its_own(&error) => unsound.push((id, error)),
                 Err(error) => return Err(error),
             }
         }
-        Ok((sound, damaged))
+        Ok((sound, unsound))
     }
 
     /// How many bytes deleting a snapshot would free: those of files that no other snapshot has.
@@ -224,8 +243,11 @@ impl SnapshotStore for HardLinkStore {
     }
 
     async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError> {
+        if self.unsound == Unsound::LeaveOut {
+            return Ok(self.list_sound(source).await?.0);
+        }
         let (root, source) = (Arc::clone(&self.root), source.clone());
-        self.run("list the snapshots", move || root.infos(&source)?.into_iter().collect()).await
+        self.run("list the snapshots", move || root.infos(&source)?.into_iter().map(|(_, info)| info).collect()).await
     }
 
     async fn sources(&self) -> Result<Vec<SourceName>, StoreError> {
@@ -277,8 +299,8 @@ impl Root {
         Ok(ids)
     }
 
-    /// What is known about each snapshot of a source, oldest first; a damaged one is an error of its own.
-    fn infos(&self, source: &SourceName) -> Result<Vec<Result<SnapshotInfo, StoreError>>, StoreError> {
+    /// What is known about each snapshot of a source, oldest first; one that cannot be read is an error of its own.
+    fn infos(&self, source: &SourceName) -> Result<Vec<(SnapshotId, Result<SnapshotInfo, StoreError>)>, StoreError> {
         let mut infos = Vec::new();
         for id in self.ids(source)? {
             let info = self.snapshot_dir(&id).and_then(|dir| {
@@ -289,7 +311,7 @@ impl Root {
                 })
             });
             if !matches!(info, Err(StoreError::NotFound { .. })) {
-                infos.push(info);
+                infos.push((id, info));
             }
         }
         Ok(infos)
@@ -374,7 +396,8 @@ impl Root {
         }
     }
 
-    /// The newest snapshot whose manifest is whole: a damaged one is no base for anything.
+    /// The newest snapshot whose manifest is whole: one that is damaged, or that the disk does not give back, is no base for
+    /// anything.
     fn newest_sound(&self, ids: &[SnapshotId]) -> Result<Option<Base>, StoreError> {
         for id in ids.iter().rev() {
             let dir = match self.used_dir(id) {
@@ -384,7 +407,8 @@ impl Root {
             };
             match reader::read_manifest(&dir, id) {
                 Ok((info, table)) => return Ok(Some(Base { info, table: Arc::new(table), dir: Arc::new(dir) })),
-                Err(StoreError::Damaged { .. } | StoreError::NotFound { .. }) => {}
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) if is_its_own(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -464,6 +488,12 @@ impl Root {
             });
         }
     }
+}
+
+/// Whether an error in reading a snapshot says nothing about the others. What can pass is about the machine: taken for the
+/// snapshot's own, it would hide a good one.
+fn is_its_own(error: &StoreError) -> bool {
+    error.retry() == Retry::Never
 }
 
 pub(super) fn is_full(error: &io::Error) -> bool {

@@ -7,8 +7,9 @@ mod stopped;
 
 use crate::{
     config::{Rate, Ssh},
-    context::Context,
+    context::{Context, tell_unsound},
     failure::{Exit, Failure, Outcome},
+    output::Output,
     within::lies_within,
 };
 use clap::Args;
@@ -96,8 +97,10 @@ impl Backup {
             return Err(Failure::usage(format!("{} has no sites", config.path.display()))
                 .hint("add [site.\"example.org\"]; `clonepanel init` in another folder shows how"));
         }
-        let mut runner = self.runner(open_store(&config.store)?, context);
+        let store = open_store(&config.store)?;
+        let mut runner = self.runner(Arc::clone(&store) as Arc<dyn SnapshotStore>, context);
         for site in sites {
+            tell_unsound_of(&context.output, &store, &site.name).await?;
             let account = &site.primary;
             let Some(server) = config.servers.get(&account.server) else { continue };
             if !account.databases.is_empty() {
@@ -152,6 +155,7 @@ impl Backup {
         }
         let store = open_store(root)?;
         origin::claim(root, &source, naming, &location, self.place.port)?;
+        tell_unsound_of(&context.output, &store, &source).await?;
         let plan = match location {
             Location::Local(path) => {
                 let transport = Arc::new(LocalTransport::new(path));
@@ -197,9 +201,17 @@ impl PlaceOptions {
     }
 }
 
-fn open_store(root: &Path) -> Result<Arc<dyn SnapshotStore>, Failure> {
+fn open_store(root: &Path) -> Result<Arc<HardLinkStore>, Failure> {
     let store = HardLinkStore::init(root).map_err(|error| Failure::from(error).within(root.display()))?;
     Ok(Arc::new(store))
+}
+
+/// Names the snapshots on which the new one cannot build.
+async fn tell_unsound_of(output: &Output, store: &HardLinkStore, site: &SourceName) -> Result<(), Failure> {
+    for (id, why) in store.list_sound(site).await?.1 {
+        tell_unsound(output, &id, &why);
+    }
+    Ok(())
 }
 
 fn site_name(argument: &OsString) -> Result<String, Failure> {

@@ -15,6 +15,7 @@ use clonepanel_core::{
     diff::Change,
     history::{History as Followed, Version},
     path::RelPath,
+    retry::Retry,
     store::{SnapshotInfo, SnapshotStore, StoreError},
 };
 use serde_json::json;
@@ -76,9 +77,9 @@ async fn versions(catalogue: &Catalogue, snapshots: &[SnapshotInfo], path: &RelP
         };
         match record {
             Ok(record) => versions.extend(followed.see(id, record)),
-            Err(StoreError::Damaged { .. }) => catalogue.leave_out(id.clone()),
             // It was deleted meanwhile.
             Err(StoreError::NotFound { .. }) => {}
+            Err(error) if error.retry() == Retry::Never => catalogue.leave_out(id.clone(), &error),
             Err(error) => return Err(error.into()),
         }
     }

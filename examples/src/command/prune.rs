@@ -71,6 +71,8 @@ impl Prune {
         let says_it_all = self.dry_run && jobs.len() == 1;
         let (mut kept, mut deleted, mut failed) = (0, 0, 0);
         for (job, site) in jobs {
+            // Names those that cannot be read; they are neither counted nor deleted.
+            catalogue.snapshots(&site).await?;
             let plan = match job.plan(now()).await {
                 Ok(plan) => plan,
                 // What one site holds says nothing about the others.
