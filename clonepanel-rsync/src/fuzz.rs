@@ -1,7 +1,7 @@
 //! Ways in for fuzzers: bytes of a hostile peer to every decoder. Not part of the API.
 
 use crate::{
-    delta::{BlockRule, SignatureBuilder, StrongLength},
+    delta::{BlockRule, StrongLength, WireSignatureBuilder},
     messages::Messages,
     preamble::Preamble,
     session::{Answer, Receiver, Step, Wanted},
@@ -75,7 +75,7 @@ fn signature(receiver: &Receiver) -> Answer {
     let Some(agreed) = receiver.agreed() else { return Answer { head: SumHead::default(), sums: Vec::new() } };
     let basis = [0_u8; 3_000];
     let head = BlockRule::any().head(basis.len() as u64, agreed.checksum, StrongLength::ByLength);
-    let mut builder = SignatureBuilder::new(head, agreed.checksum, agreed.seed);
+    let mut builder = WireSignatureBuilder::new(head, agreed.checksum, agreed.seed);
     builder.update(&basis);
     let (head, sums) = builder.finish();
     Answer { head, sums }

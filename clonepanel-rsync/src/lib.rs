@@ -18,7 +18,7 @@
 //! ```
 
 mod connect;
-mod delta;
+pub mod delta;
 mod error;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]

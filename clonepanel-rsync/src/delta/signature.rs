@@ -1,123 +1,218 @@
-//! [`SignatureBuilder`]: the block sums of a basis, computed while it is read.
+//! [`Signature`]: the block sums of a basis in librsync's format, and [`Index`], in which they can be looked up.
 
-use super::{rolling::weak_sum, strong::StrongSum};
-use crate::wire::SumHead;
+use super::{
+    options::{BLOCK_LENS, MAX_BLOCKS, STRONG_LENS, SignatureOptions},
+    rolling::Lifted,
+    search::{BlockSums, Searchable},
+};
 
-/// The longest block that protocol 30 and later allow.
-const MAX_BLOCK: u32 = 128 * 1024;
-const MIN_BLOCK: u32 = 700;
-/// Blocks of a signature that is kept in memory, at 20 bytes each at the most.
-const MAX_BLOCKS: u64 = 4 << 20;
+/// MD4 sums with the classic rolling sum: what `rdiff -H md4 -R rollsum` writes.
+const MAGIC: [u8; 4] = 0x7273_0136_u32.to_be_bytes();
+const HEADER_LEN: usize = 12;
+const WEAK_LEN: usize = 4;
+/// Pieces that are shorter than so many blocks are collected, since the sums of eight blocks cost as much as those of one.
+const BLOCKS_AT_ONCE: usize = 64;
 
-/// How long the strong sums of a signature are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StrongLength {
-    /// As the length of the file asks for: enough to make a false match unlikely; the whole-file sum catches the rest.
-    ByLength,
-    /// As long as they get: for a file whose first try was wrong.
-    Full,
+/// The block sums of a basis.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    bytes: Vec<u8>,
+    options: SignatureOptions,
+    basis_len: u64,
 }
 
-/// The longest block that the session allows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BlockRule {
-    max_block: u32,
-}
-
-impl BlockRule {
-    /// Any length up to the protocol's limit.
-    pub(crate) const fn any() -> Self {
-        Self { max_block: MAX_BLOCK }
+impl Signature {
+    /// Of a basis in memory.
+    #[must_use]
+    pub fn of(basis: &[u8], options: SignatureOptions) -> Self {
+        let bytes = fast_rsync::Signature::calculate(basis, options.raw()).into_serialized();
+        Self { bytes, options, basis_len: basis.len() as u64 }
     }
 
-    /// Blocks below 64 KiB: plain zlib with protocol 30 has longer ones wrong in its history.
-    pub(crate) const fn short() -> Self {
-        Self { max_block: 65_528 }
-    }
-
-    /// The head for a basis of `len` bytes: about the square root as block length. All zero for a basis that has nothing to
-    /// match or is too long to be described.
-    pub(crate) fn head(self, len: u64, checksum: StrongSum, strong: StrongLength) -> SumHead {
-        if len == 0 {
-            return SumHead::default();
+    /// Reads a signature that a peer made of a basis of `basis_len` bytes.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when it is not in this format, outside the limits, or not of a basis of that length.
+    pub fn parse(bytes: Vec<u8>, basis_len: u64) -> Result<Self, SignatureError> {
+        let number = |at: usize| bytes.get(at..at + 4).and_then(<[u8]>::first_chunk).copied().map(u32::from_be_bytes);
+        let (Some(block_len), Some(strong_len)) = (number(4), number(8)) else { return Err(SignatureError::Length) };
+        if bytes[..4] != MAGIC {
+            return Err(SignatureError::Format);
         }
-        let root = len.isqrt().min(u64::from(self.max_block)) as u32;
-        let block_len = if len <= u64::from(MIN_BLOCK) * u64::from(MIN_BLOCK) { MIN_BLOCK } else { root & !7 };
-        let count = len.div_ceil(u64::from(block_len));
-        if count > MAX_BLOCKS {
-            return SumHead::default();
+        if !BLOCK_LENS.contains(&block_len) || !STRONG_LENS.contains(&strong_len) {
+            return Err(SignatureError::Limits);
         }
-        let longest = checksum.len().min(16) as u32;
-        let strong_len = match strong {
-            StrongLength::Full => longest,
-            StrongLength::ByLength => {
-                let bits = 10 + 2 * i64::from(len.ilog2()) - i64::from(block_len.ilog2()) - 24;
-                u32::try_from(bits / 8).unwrap_or(0).clamp(2, longest)
-            }
-        };
-        SumHead { count: count as u32, block_len, strong_len, remainder: (len % u64::from(block_len)) as u32 }
+        let options = SignatureOptions::new(block_len).strong_len(strong_len);
+        if bytes.len() as u64 != Self::expected_len(basis_len, options)? {
+            return Err(SignatureError::Length);
+        }
+        Ok(Self { bytes, options, basis_len })
+    }
+
+    /// Length in bytes of a signature, to be asked before room is made for it.
+    ///
+    /// # Errors
+    /// [`SignatureError::Limits`] when there would be too many blocks.
+    pub fn expected_len(basis_len: u64, options: SignatureOptions) -> Result<u64, SignatureError> {
+        let blocks = basis_len.div_ceil(u64::from(options.block_len()));
+        if blocks > MAX_BLOCKS {
+            return Err(SignatureError::Limits);
+        }
+        Ok(HEADER_LEN as u64 + blocks * (WEAK_LEN as u64 + u64::from(options.sum_len())))
+    }
+
+    /// As a file or on the wire.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// As a file or on the wire.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Lengths of blocks and sums.
+    #[must_use]
+    pub const fn options(&self) -> SignatureOptions {
+        self.options
+    }
+
+    /// Length of the basis, in bytes. Not part of the format; without it the last, shorter block could not be matched.
+    #[must_use]
+    pub const fn basis_len(&self) -> u64 {
+        self.basis_len
+    }
+
+    /// Prepares it for searching. About 22 bytes for each block, and at most 512 KiB.
+    #[must_use]
+    pub fn index(self) -> Index {
+        Index(Searchable::new(self))
+    }
+
+    const fn entry_len(&self) -> usize {
+        WEAK_LEN + self.options.sum_len() as usize
+    }
+
+    fn entries(&self, first: u32, count: usize) -> &[u8] {
+        let entries = &self.bytes[HEADER_LEN + first as usize * self.entry_len()..];
+        &entries[..count * self.entry_len()]
     }
 }
 
-/// Collects the sums of the blocks of a basis.
+impl BlockSums for Signature {
+    type Value = Lifted;
+
+    fn block_len(&self) -> usize {
+        self.options.block_len() as usize
+    }
+
+    fn whole_blocks(&self) -> u32 {
+        (self.basis_len / u64::from(self.options.block_len())) as u32
+    }
+
+    fn tail_len(&self) -> usize {
+        (self.basis_len % u64::from(self.options.block_len())) as usize
+    }
+
+    fn weak(&self, block: u32) -> u32 {
+        self.entries(block, 1).first_chunk().copied().map_or(0, u32::from_be_bytes)
+    }
+
+    /// All sums at once: the library computes eight of them in the time of one.
+    fn equal(&self, first: u32, data: &[u8]) -> usize {
+        let count = data.len() / self.block_len();
+        let sums = fast_rsync::Signature::calculate(data, self.options.raw());
+        let (ours, theirs) = (self.entries(first, count), &sums.serialized()[HEADER_LEN..]);
+        if ours == theirs {
+            return count;
+        }
+        let len = self.entry_len();
+        ours.chunks_exact(len).zip(theirs.chunks_exact(len)).take_while(|(ours, theirs)| ours == theirs).count()
+    }
+
+    fn find(&self, mut candidates: impl Iterator<Item = u32>, data: &[u8]) -> Option<u32> {
+        let sums = fast_rsync::Signature::calculate(data, self.options.raw());
+        candidates.find(|block| *self.entries(*block, 1) == sums.serialized()[HEADER_LEN..])
+    }
+}
+
+/// A signature in which blocks can be looked up. One index may serve many threads.
 #[derive(Debug)]
-pub(crate) struct SignatureBuilder {
-    head: SumHead,
-    checksum: StrongSum,
-    seed: i32,
-    sums: Vec<u8>,
+pub struct Index(pub(super) Searchable<Signature>);
+
+impl Index {
+    /// What it was made of.
+    #[must_use]
+    pub const fn signature(&self) -> &Signature {
+        self.0.sums()
+    }
+}
+
+/// Makes a signature of a basis that comes in pieces.
+#[derive(Debug)]
+pub struct SignatureBuilder {
+    signature: Signature,
+    /// Less than [`BLOCKS_AT_ONCE`] blocks, whose sums are still to be computed.
+    rest: Vec<u8>,
 }
 
 impl SignatureBuilder {
-    pub(crate) fn new(head: SumHead, checksum: StrongSum, seed: i32) -> Self {
-        let sums = Vec::with_capacity(head.count as usize * (4 + head.strong_len as usize));
-        Self { head, checksum, seed, sums }
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new(options: SignatureOptions) -> Self {
+        Self { signature: Signature::of(&[], options), rest: Vec::new() }
     }
 
-    /// Adds whole blocks; only the last piece of the basis may end in a shorter one.
-    pub(crate) fn update(&mut self, piece: &[u8]) {
-        for block in piece.chunks(self.head.block_len as usize) {
-            self.sums.extend_from_slice(&weak_sum(block).to_le_bytes());
-            self.checksum.put_block(self.seed, block, self.head.strong_len as usize, &mut self.sums);
+    /// Goes on with the next piece of the basis, of any length.
+    pub fn update(&mut self, mut piece: &[u8]) {
+        let at_once = BLOCKS_AT_ONCE * self.signature.block_len();
+        if !self.rest.is_empty() {
+            let (first, more) = piece.split_at((at_once - self.rest.len()).min(piece.len()));
+            self.rest.extend_from_slice(first);
+            piece = more;
+            if self.rest.len() < at_once {
+                return;
+            }
+            let rest = std::mem::take(&mut self.rest);
+            self.put(&rest);
+            self.rest = rest;
+            self.rest.clear();
         }
+        let (now, later) = piece.split_at(piece.len() / at_once * at_once);
+        for blocks in now.chunks_exact(at_once) {
+            self.put(blocks);
+        }
+        self.rest.extend_from_slice(later);
     }
 
-    /// The head and the sums as they go on the wire.
-    pub(crate) fn finish(self) -> (SumHead, Vec<u8>) {
-        (self.head, self.sums)
+    /// The signature of all pieces.
+    #[must_use]
+    pub fn finish(mut self) -> Signature {
+        let rest = std::mem::take(&mut self.rest);
+        self.put(&rest);
+        self.signature
+    }
+
+    fn put(&mut self, blocks: &[u8]) {
+        let sums = fast_rsync::Signature::calculate(blocks, self.signature.options.raw());
+        self.signature.bytes.extend_from_slice(&sums.serialized()[HEADER_LEN..]);
+        self.signature.basis_len += blocks.len() as u64;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn block_lengths_as_stock() {
-        let head = |len| BlockRule::any().head(len, StrongSum::Xxh128, StrongLength::ByLength);
-        for (len, block_len, strong_len) in [
-            (1, 700, 2),
-            (490_000, 700, 2),
-            (1_000_000, 1000, 2),
-            (123_456_789, 11_104, 3),
-            (1 << 30, 32_768, 3),
-            (5 << 30, 73_264, 4),
-        ] {
-            let head = head(len);
-            assert_eq!((head.block_len, head.strong_len), (block_len, strong_len), "{len}");
-            assert_eq!(head.range(0, head.count), Some((0, len)));
-        }
-        assert_eq!(head(0), SumHead::default());
-        assert_eq!(BlockRule::any().head(1, StrongSum::Xxh64, StrongLength::Full).strong_len, 8);
-    }
-
-    #[test]
-    fn sums_as_captured() {
-        let head = BlockRule::any().head(6, StrongSum::Xxh128, StrongLength::ByLength);
-        let mut builder = SignatureBuilder::new(head, StrongSum::Xxh128, 1);
-        builder.update(b"hellO\n");
-        let (head, sums) = builder.finish();
-        assert_eq!(head, SumHead { count: 1, block_len: 700, strong_len: 2, remainder: 6 });
-        assert_eq!(sums, [0xfe, 0x01, 0x05, 0x08, 0x48, 0x63]);
-    }
+/// Why a signature is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignatureError {
+    /// It is not one, or of another kind.
+    #[error("not a signature of md4 and rolling sums")]
+    Format,
+    /// Its blocks or sums are too short, too long or too many.
+    #[error("a signature outside the limits")]
+    Limits,
+    /// Its length is not that of a signature of this basis.
+    #[error("a signature of another length than its basis asks for")]
+    Length,
 }

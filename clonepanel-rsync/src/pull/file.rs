@@ -2,7 +2,7 @@
 
 use super::{Broken, Pull};
 use crate::{
-    delta::{BlockRule, Hasher, SignatureBuilder, StrongLength},
+    delta::{BlockRule, Hasher, StrongLength, WireSignatureBuilder},
     error::ProtocolError,
     session::{Agreed, Answer},
     wire::{Compressor, SumHead},
@@ -161,7 +161,7 @@ async fn sums(basis: &dyn Basis, agreed: Agreed, strong: StrongLength) -> Result
     let has_flaw = agreed.protocol < 31 && agreed.compressor == Compressor::Zlib;
     let rule = if has_flaw { BlockRule::short() } else { BlockRule::any() };
     let head = rule.head(basis.len(), agreed.checksum, strong);
-    let mut builder = SignatureBuilder::new(head, agreed.checksum, agreed.seed);
+    let mut builder = WireSignatureBuilder::new(head, agreed.checksum, agreed.seed);
     if head.count > 0 {
         let block_len = u64::from(head.block_len);
         let step = (MAX_READ / block_len).max(1) * block_len;

@@ -5,7 +5,7 @@
 
 use super::{Answer, Receiver, Step, Wanted};
 use crate::{
-    delta::{BlockRule, Hasher, SignatureBuilder, StrongLength},
+    delta::{BlockRule, Hasher, StrongLength, WireSignatureBuilder},
     error::ProtocolError,
     wire::Demux,
 };
@@ -79,7 +79,7 @@ impl Client {
         let agreed = *self.receiver.agreed().unwrap();
         let basis = self.bases.get(path).map(Vec::as_slice).unwrap_or_default();
         let head = BlockRule::any().head(basis.len() as u64, agreed.checksum, strong);
-        let mut builder = SignatureBuilder::new(head, agreed.checksum, agreed.seed);
+        let mut builder = WireSignatureBuilder::new(head, agreed.checksum, agreed.seed);
         if !basis.is_empty() {
             builder.update(basis);
         }

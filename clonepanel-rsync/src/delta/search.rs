@@ -1,0 +1,264 @@
+//! [`Search`]: finds the blocks of a basis in new data, window by window.
+
+use super::{
+    rolling::{ByteValue, Rolling, weak_sum},
+    table::Table,
+};
+
+/// Blocks that follow a match and are compared as one batch, once a batch before it was equal to its end.
+const LONGEST_BATCH: usize = 64;
+/// Blocks of a first batch, whose weak sums are compared before any strong one is computed.
+const FIRST_BATCH: usize = 8;
+/// After a block that differs, so many more are looked at where they stand if nothing was inserted or removed.
+const LOOK_AHEAD: usize = 2;
+/// Bytes of strong sums that may be computed in vain: so many at the start, and more with all new data. Ordinary data waste
+/// next to nothing; data crafted to have the weak sums of blocks (which is easy) become literal.
+const WASTE_AT_START: u64 = 4 << 20;
+const WASTE_PER_BYTE: u64 = 2;
+
+/// The sums of a basis, in one of the dialects.
+pub(crate) trait BlockSums: Send + Sync {
+    /// What bytes count in the weak sum.
+    type Value: ByteValue;
+    /// Length of all blocks but the last.
+    fn block_len(&self) -> usize;
+    /// Number of blocks that are as long as that.
+    fn whole_blocks(&self) -> u32;
+    /// Length of a shorter block after these; zero when there is none.
+    fn tail_len(&self) -> usize;
+    /// The weak sum of a block, the tail included.
+    fn weak(&self, block: u32) -> u32;
+    /// How many of the whole blocks in `data` are equal, by their strong sums, to the ones from `first` on, until the first that
+    /// is not.
+    fn equal(&self, first: u32, data: &[u8]) -> usize;
+    /// Which of some blocks `data` is equal to, by its strong sum. All have its length.
+    fn find(&self, candidates: impl Iterator<Item = u32>, data: &[u8]) -> Option<u32>;
+}
+
+/// Block sums that can be searched.
+#[derive(Debug)]
+pub(crate) struct Searchable<S> {
+    sums: S,
+    table: Table,
+}
+
+impl<S: BlockSums> Searchable<S> {
+    pub(crate) fn new(sums: S) -> Self {
+        let table = Table::new((0..sums.whole_blocks()).map(|block| sums.weak(block)));
+        Self { sums, table }
+    }
+
+    pub(crate) const fn sums(&self) -> &S {
+        &self.sums
+    }
+}
+
+/// A step from the basis to the new data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step<'w> {
+    /// New bytes, never empty.
+    Literal(&'w [u8]),
+    /// `count` blocks of the basis, from block `first` on.
+    Blocks { first: u32, count: u32 },
+}
+
+/// Goes through new data once.
+///
+/// The data come in windows. Whoever has them keeps what is not decided yet, always less than two blocks, and puts it at the
+/// start of the next window; windows of a few MiB, and of many blocks, cost nothing compared with the data as one piece.
+#[derive(Debug)]
+pub(crate) struct Search<'i, S> {
+    basis: &'i Searchable<S>,
+    /// The block that stands next if the new data go on as the basis does.
+    expected: Option<u32>,
+    /// Bytes before the window.
+    before: u64,
+    wasted: u64,
+}
+
+/// Whole blocks of the basis found in the new data, perhaps with its tail.
+struct Run {
+    at: usize,
+    first: u32,
+    count: u32,
+    len: usize,
+}
+
+impl<'i, S: BlockSums> Search<'i, S> {
+    pub(crate) const fn new(basis: &'i Searchable<S>) -> Self {
+        Self { basis, expected: Some(0), before: 0, wasted: 0 }
+    }
+
+    /// Reports the steps for the start of `window` and returns how many bytes that is; more data follow.
+    pub(crate) fn advance(&mut self, window: &[u8], mut step: impl FnMut(Step<'_>)) -> usize {
+        self.look(window, false, &mut step)
+    }
+
+    /// Reports the steps for all of `window`, behind which the new data end.
+    pub(crate) fn finish(mut self, window: &[u8], mut step: impl FnMut(Step<'_>)) {
+        self.look(window, true, &mut step);
+    }
+
+    fn look(&mut self, window: &[u8], ends: bool, step: &mut impl FnMut(Step<'_>)) -> usize {
+        let block_len = self.basis.sums.block_len();
+        // What is before `done` is reported; what is before `at` and not reported is literal.
+        let (mut done, mut at) = (0, 0);
+        loop {
+            let followed = self.follow(window, at, ends);
+            if followed.is_none() && self.expected.is_some() && !ends && window.len() - at < 2 * block_len {
+                // Too little to say whether it goes on as the basis does.
+                break;
+            }
+            let run = match followed.map_or_else(|| self.slide(window, at), Ok) {
+                Ok(run) => run,
+                Err(end) => {
+                    self.expected = None;
+                    at = end;
+                    break;
+                }
+            };
+            if done < run.at {
+                step(Step::Literal(&window[done..run.at]));
+            }
+            step(Step::Blocks { first: run.first, count: run.count });
+            at = run.at + run.len;
+            done = at;
+            self.expected = Some(run.first + run.count);
+        }
+        if ends {
+            let tail = self.tail(&window[done..]);
+            let literal = window.len() - tail;
+            if done < literal {
+                step(Step::Literal(&window[done..literal]));
+            }
+            if tail > 0 {
+                step(Step::Blocks { first: self.basis.sums.whole_blocks(), count: 1 });
+            }
+            at = window.len();
+        } else if done < at {
+            step(Step::Literal(&window[done..at]));
+        }
+        self.before += at as u64;
+        at
+    }
+
+    /// Whether the data at `at` go on as the basis does, perhaps after blocks that differ.
+    fn follow(&mut self, window: &[u8], at: usize, ends: bool) -> Option<Run> {
+        let sums = &self.basis.sums;
+        let expected = self.expected?;
+        for differing in 0..=LOOK_AHEAD {
+            let first = expected.checked_add(differing as u32).filter(|first| *first <= sums.whole_blocks())?;
+            let at = at + differing * sums.block_len();
+            let rest = window.get(at..)?;
+            let count = self.run(first, window, at);
+            let len = count as usize * sums.block_len();
+            // The tail of the basis is where the new data end, or nowhere.
+            if ends && first + count == sums.whole_blocks() && self.is_tail(&rest[len..]) {
+                return Some(Run { at, first, count: count + 1, len: rest.len() });
+            }
+            if count > 0 {
+                return Some(Run { at, first, count, len });
+            }
+        }
+        None
+    }
+
+    /// How many whole blocks from `first` on stand at `at`.
+    fn run(&mut self, first: u32, window: &[u8], at: usize) -> u32 {
+        let sums = &self.basis.sums;
+        let block_len = sums.block_len();
+        let data = &window[at..];
+        let possible = (data.len() / block_len).min((sums.whole_blocks() - first) as usize);
+        let (mut count, mut batch) = (0, FIRST_BATCH);
+        while count < possible && self.may_waste(at) {
+            let mut asked = batch.min(possible - count);
+            if count == 0 {
+                let equal = |(block, data): &(u32, &[u8])| weak_sum::<S::Value>(data) == sums.weak(*block);
+                asked = (first..).zip(data.chunks_exact(block_len).take(asked)).take_while(equal).count();
+            }
+            let equal = sums.equal(first + count as u32, &data[count * block_len..][..asked * block_len]);
+            count += equal;
+            if equal < asked {
+                self.wasted += ((asked - equal) * block_len) as u64;
+                break;
+            }
+            if asked < batch {
+                break;
+            }
+            batch = LONGEST_BATCH;
+        }
+        count as u32
+    }
+
+    /// The next blocks of the basis that stand at `at` or later; else where the undecided rest begins.
+    fn slide(&mut self, window: &[u8], mut at: usize) -> Result<Run, usize> {
+        let basis = self.basis;
+        let block_len = basis.sums.block_len();
+        let Some(last) = window.len().checked_sub(block_len).filter(|last| at <= *last) else { return Err(at) };
+        let mut rolling = Rolling::<S::Value>::new(&window[at..at + block_len]);
+        loop {
+            if basis.table.may_have(rolling.sum())
+                && let Some((first, count)) = self.stands(rolling.sum(), window, at)
+            {
+                return Ok(Run { at, first, count, len: count as usize * block_len });
+            }
+            if at == last {
+                return Err(at + 1);
+            }
+            at += roll_on(&mut rolling, &basis.table, &window[at..last], &window[at + block_len..]);
+        }
+    }
+
+    /// Which blocks with this weak sum stand at `at`.
+    fn stands(&mut self, sum: u32, window: &[u8], at: usize) -> Option<(u32, u32)> {
+        let basis = self.basis;
+        let mut candidates = basis.table.blocks(sum);
+        let first = candidates.next()?;
+        let count = self.run(first, window, at);
+        if count > 0 {
+            return Some((first, count));
+        }
+        if candidates.clone().next().is_none() || !self.may_waste(at) {
+            return None;
+        }
+        let block_len = basis.sums.block_len();
+        let found = basis.sums.find(candidates, &window[at..at + block_len]);
+        if found.is_none() {
+            self.wasted += block_len as u64;
+        }
+        found.map(|block| (block, 1))
+    }
+
+    /// The length of the basis' tail if the new data end with it.
+    fn tail(&self, rest: &[u8]) -> usize {
+        let len = self.basis.sums.tail_len();
+        if rest.len() >= len && self.is_tail(&rest[rest.len() - len..]) { len } else { 0 }
+    }
+
+    fn is_tail(&self, data: &[u8]) -> bool {
+        let sums = &self.basis.sums;
+        let block = sums.whole_blocks();
+        !data.is_empty()
+            && data.len() == sums.tail_len()
+            && weak_sum::<S::Value>(data) == sums.weak(block)
+            && sums.find(std::iter::once(block), data).is_some()
+    }
+
+    const fn may_waste(&self, at: usize) -> bool {
+        self.wasted <= WASTE_AT_START + WASTE_PER_BYTE * (self.before + at as u64)
+    }
+}
+
+/// Rolls until the sum may be that of a block, or to the end of `leaves`; returns how many bytes that is.
+fn roll_on<V: ByteValue>(rolling: &mut Rolling<V>, table: &Table, leaves: &[u8], enters: &[u8]) -> usize {
+    let mut now = *rolling;
+    for (rolled, (&leaves, &enters)) in (1..).zip(leaves.iter().zip(enters)) {
+        now.roll(leaves, enters);
+        if table.may_have(now.sum()) {
+            *rolling = now;
+            return rolled;
+        }
+    }
+    *rolling = now;
+    leaves.len()
+}
