@@ -9,6 +9,7 @@
 
 pub mod diff;
 pub mod digest;
+pub mod dns;
 pub mod entry;
 pub mod escape;
 pub mod filter;

@@ -1,5 +1,6 @@
 //! Back ends that keep everything in memory: for examples, for tests, and as the plainest reading of the contracts.
 
+mod dns;
 mod draft;
 mod reader;
 mod sink;
@@ -8,6 +9,7 @@ mod transport;
 mod tree;
 mod writer;
 
+pub use dns::MemoryDns;
 pub use store::MemoryStore;
 pub use transport::MemoryTransport;
 pub use tree::MemoryTree;

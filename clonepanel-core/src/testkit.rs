@@ -1,10 +1,10 @@
 //! What a back end is tested with: the contracts as tests, faults, cancellation, random trees.
 //!
-//! A store or transport of your own runs its contract with one line, [`store_contract!`](crate::store_contract) or
-//! [`transport_contract!`](crate::transport_contract), and gets one `#[test]` per numbered rule. New rules appear with a
+//! A store, transport or DNS provider of your own runs its contract with one line, [`store_contract!`](crate::store_contract),
+//! [`transport_contract!`](crate::transport_contract) or [`dns_contract!`](crate::dns_contract), and gets one `#[test]` per numbered rule. New rules appear with a
 //! new version of this crate; the change log lists them.
 //!
-//! - [`store`], [`transport`]: the rules, and what a fixture has to give; [`saboteur`]: back ends that break one rule each,
+//! - [`store`], [`transport`], [`dns`]: the rules, and what a fixture has to give; [`saboteur`]: back ends that break one rule each,
 //!   to show that the rules bite;
 //! - [`Gated`] with [`Faulty`] or [`Yields`]: an error at the n-th call, a point to cancel at every call;
 //! - [`cancel_everywhere`]: an operation dropped after 0, 1, 2, … polls;
@@ -19,6 +19,7 @@ mod cancel;
 mod compare;
 #[cfg(unix)]
 mod disk;
+pub mod dns;
 mod gate;
 pub mod generator;
 pub mod saboteur;

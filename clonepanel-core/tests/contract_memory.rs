@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use clonepanel_core::{
-    memory::{MemoryStore, MemoryTransport, MemoryTree},
+    dns::{DnsProvider, DomainName, Zone},
+    dns_contract,
+    memory::{MemoryDns, MemoryStore, MemoryTransport, MemoryTree},
     path::RelPath,
     store::SnapshotStore,
     store_contract,
-    testkit::{store::StoreFixture, transport::TransportFixture},
+    testkit::{dns::DnsFixture, store::StoreFixture, transport::TransportFixture},
     transport::Transport,
     transport_contract,
 };
@@ -49,3 +51,22 @@ impl TransportFixture for FarEnd {
 }
 
 transport_contract!(transport, FarEnd(MemoryTree::new()));
+
+struct Zones(MemoryDns);
+
+#[async_trait]
+impl DnsFixture for Zones {
+    async fn place(&self, zone: &Zone) {
+        self.0.place(zone);
+    }
+
+    async fn provider(&self) -> Arc<dyn DnsProvider> {
+        Arc::new(self.0.clone())
+    }
+
+    async fn far(&self, name: &DomainName) -> Option<Zone> {
+        self.0.zone(name)
+    }
+}
+
+dns_contract!(dns, Zones(MemoryDns::new()));

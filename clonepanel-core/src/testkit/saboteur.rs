@@ -1,8 +1,10 @@
 //! Back ends that break one rule of their contract each, and keep all others: they show that the rules bite.
 
+mod dns;
 mod store;
 mod transport;
 
+pub use dns::{DnsRule, DnsSaboteur};
 pub use store::{StoreRule, StoreSaboteur};
 pub use transport::{TransportRule, TransportSaboteur};
 
@@ -56,7 +58,10 @@ mod tests {
         let documented_transport = documented(include_str!("../transport.rs"), 'T');
         assert_eq!(documented_transport, testkit::transport::RULES.iter().map(|(name, _)| number(name)).collect());
         assert_eq!(documented_transport, TransportRule::ALL.iter().map(|rule| format!("{rule:?}")).collect());
-        assert_eq!((documented_store.len(), documented_transport.len()), (15, 10));
+        let documented_dns = documented(include_str!("../dns.rs"), 'D');
+        assert_eq!(documented_dns, testkit::dns::RULES.iter().map(|(name, _)| number(name)).collect());
+        assert_eq!(documented_dns, DnsRule::ALL.iter().map(|rule| format!("{rule:?}")).collect());
+        assert_eq!((documented_store.len(), documented_transport.len(), documented_dns.len()), (15, 10, 11));
     }
 
     /// What a rule that fails says; `None` when it holds.
@@ -94,6 +99,17 @@ mod tests {
             assert_eq!(complaint(|| rule(&TransportSaboteur::honest())), None, "{name}");
             for breaks in TransportRule::ALL {
                 let complaint = complaint(|| rule(&TransportSaboteur::new(*breaks)));
+                check(&format!("{breaks:?}"), name, complaint.as_deref());
+            }
+        }
+    }
+
+    #[test]
+    fn each_dns_rule_fails_on_its_saboteur_alone() {
+        for (name, rule) in testkit::dns::RULES {
+            assert_eq!(complaint(|| rule(&DnsSaboteur::honest())), None, "{name}");
+            for breaks in DnsRule::ALL {
+                let complaint = complaint(|| rule(&DnsSaboteur::new(*breaks)));
                 check(&format!("{breaks:?}"), name, complaint.as_deref());
             }
         }
