@@ -4,6 +4,7 @@
 //! consequences can be shown before: [`RestoreJob::plan`], [`PruneJob::plan`].
 
 mod backup;
+mod copies;
 mod part;
 mod prune;
 mod restore;
@@ -11,6 +12,7 @@ mod restored;
 mod verify;
 
 pub use backup::{BackupError, BackupJob, BackupOutcome, PartOutcome};
+pub use copies::KnownCopies;
 pub use prune::{PruneError, PruneJob, PruneOutcome};
 pub use restore::{RestoreError, RestoreJob, RestoreOutcome, RestorePlan};
 pub use verify::{VerifyError, VerifyJob, VerifyOutcome};

@@ -14,6 +14,7 @@ pub use request::{NewSnapshot, Seal, Slice};
 
 use crate::{
     manifest::Record,
+    path::RelPath,
     snapshot_id::{SnapshotId, SourceName},
     tree::{TreeSink, TreeSource},
 };
@@ -143,7 +144,42 @@ pub trait SnapshotReader: TreeSource {
     ///
     /// # Cancel safety
     /// Harmless to drop.
-    async fn record(&self, path: &crate::path::RelPath) -> Result<Option<Record>, StoreError>;
+    async fn record(&self, path: &RelPath) -> Result<Option<Record>, StoreError>;
+
+    /// Which stored copy holds the content at each of these paths: `None` where there is no content, or it is gone. Names with
+    /// the same copy share their bytes, in whichever snapshots they are, so that one look at it is enough.
+    ///
+    /// # Errors
+    /// The ways in which the back end fails.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn stored_copies(&self, paths: &[RelPath]) -> Result<Vec<Option<StoredCopy>>, StoreError>;
+
+    /// Tells the store that the copy at `path` was found not to be what was written.
+    ///
+    /// - **S16** from then on, also after the store was opened anew, no new snapshot takes that copy: an entry that the base has
+    ///   with it is wanted, whatever its times say, and what arrives is stored anew. Other copies are as good as before.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSpace`] and the ways in which the back end fails: the next snapshot may then take the copy.
+    ///
+    /// # Cancel safety
+    /// When dropped, it was told or was not.
+    async fn distrust(&self, path: &RelPath) -> Result<(), StoreError>;
+}
+
+/// A stored copy of a content, as long as the snapshot is there in which it was seen. The number means nothing outside its
+/// store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoredCopy(u64);
+
+impl StoredCopy {
+    /// The copy that the store knows by this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 /// Records one after the other.

@@ -18,7 +18,7 @@ use clonepanel_core::{
     snapshot_id::{SnapshotId, SourceName},
     store::{
         NewSnapshot, RecordStream, Slice, SnapshotInfo, SnapshotReader, SnapshotState, SnapshotStore, SnapshotWriter,
-        StoreError,
+        StoreError, StoredCopy,
     },
     suspicion::{Suspicion, SuspicionRules},
     testkit::{Fault, Faulty, Gated, Yields, block_on, cancel_everywhere, differences, generator, path, read_tree},
@@ -467,6 +467,12 @@ impl SnapshotReader for BadReader {
     }
     async fn record(&self, path: &RelPath) -> Result<Option<Record>, StoreError> {
         self.0.record(path).await
+    }
+    async fn stored_copies(&self, paths: &[RelPath]) -> Result<Vec<Option<StoredCopy>>, StoreError> {
+        self.0.stored_copies(paths).await
+    }
+    async fn distrust(&self, path: &RelPath) -> Result<(), StoreError> {
+        self.0.distrust(path).await
     }
 }
 

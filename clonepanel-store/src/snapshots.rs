@@ -4,6 +4,7 @@ mod adopt;
 mod basis;
 mod commit;
 mod content;
+mod damage;
 mod draft;
 mod format;
 mod incoming;

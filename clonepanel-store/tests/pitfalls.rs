@@ -97,6 +97,31 @@ async fn an_audit_does_not_link_what_is_damaged() {
 }
 
 #[tokio::test]
+async fn what_is_known_to_be_damaged_is_not_carried_forward() {
+    let kept = Kept::new();
+    let now = tree(&[("a", &long(b'a')), ("b", &long(b'b'))]);
+    let first = kept.back_up(&now, 1).await.id;
+    fs::OpenOptions::new().write(true).open(kept.file(&first, "a")).unwrap().write_all(b"evil").unwrap();
+    kept.store.open(&first).await.unwrap().distrust(&path("files/a")).await.unwrap();
+
+    // The source has it and cannot give it, though it is asked.
+    let writer = kept.begin(2).await;
+    offer_files(&*writer).await;
+    assert_eq!(ask(&*writer, &file("a", 5000)).await, Asked::Basis(5000));
+    assert_eq!(ask(&*writer, &file("b", 5000)).await, Asked::No);
+    let mut problems = Problems::new();
+    problems.push(Problem::new(path("files/a"), ProblemKind::Unreadable, "permission denied"));
+    let second = writer.commit(Seal::new(day(2)).problems(problems)).await.unwrap();
+    assert_eq!(second.state(), SnapshotState::Partial);
+    assert!(second.problems.listed().iter().any(|problem| problem.detail().contains("damaged")), "{second:?}");
+    assert!(!kept.file(&second.id, "a").exists());
+    assert_eq!(kept.content_of(&second.id, "b"), long(b'b'));
+    // As soon as it can be read it is there again.
+    let third = kept.back_up(&now, 3).await;
+    assert_eq!(kept.content_of(&third.id, "a"), long(b'a'));
+}
+
+#[tokio::test]
 async fn a_full_inode_gets_a_successor() {
     let kept = Kept::with(StoreOptions::new().link_cap(3));
     let content = long(b'x');

@@ -8,9 +8,9 @@ use serde_json::Value;
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    io::Read,
+    io::{Read, Write},
     os::unix::ffi::OsStrExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
 };
 use tool::{Bench, Ran};
@@ -209,6 +209,87 @@ fn damage_is_found() {
     assert_eq!(slices.filter(|code| *code == 1).count(), 1);
     let ran = bench.run(["verify", "--store", "store", "--slice", "4/3"]);
     assert_eq!(ran.code, 2, "{}", ran.stderr);
+}
+
+/// Flips a bit of a stored file where it lies, as a failing disk does: length and time stay.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    let time = fs::metadata(path).unwrap().modified().unwrap();
+    let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    file.write_all(&bytes).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn damage_is_remembered_and_healed_by_the_next_backup() {
+    let bench = site();
+    // Long enough to be shared: two sites and two folders have it.
+    let content = "what many sites have\n".repeat(200);
+    bench.write("site/shared.js", &content);
+    bench.write("site/sub/shared.js", &content);
+    bench.write("other/lib/shared.js", &content);
+    // Until its change time is old enough, a file is looked at anyhow.
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let other = || bench.run(["backup", "--store", "store", "--source", "other", "other", "--json"]);
+    let id = |ran: &Ran| ran.events()[0]["id"].as_str().unwrap().to_owned();
+    let (first, second) = (id(&backup(&bench)), id(&backup(&bench)));
+    let of_other = id(&other());
+    let at = |site: &str, id: &str, name: &str| bench.path(format!("store/{site}/{id}/files/{name}"));
+    let inode = |path: PathBuf| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let sick = inode(at("site", &first, "shared.js"));
+    assert_eq!(sick, inode(at("other", &of_other, "lib/shared.js")), "it is stored once");
+    let sound = bench.run(["verify", "--store", "store", "--json"]);
+    let (bytes, read) = (&sound.result()["bytes"], &sound.result()["read_bytes"]);
+    assert!(read.as_u64().unwrap() * 2 < bytes.as_u64().unwrap(), "{read} of {bytes} read: each copy once");
+
+    flip(&at("site", &second, "shared.js"));
+    // Looked for in one snapshot, it is named in each that has it.
+    let ran = bench.run(["verify", "--store", "store", "site@latest", "--json"]);
+    assert_eq!(ran.code, 1);
+    let mut named: Vec<_> = ran
+        .events()
+        .iter()
+        .filter(|event| event["event"] == "damaged")
+        .map(|event| format!("{}@{}:{}", event["site"], event["id"], event["path"]).replace('"', ""))
+        .collect();
+    named.sort();
+    let mut expected = vec![format!("other@{of_other}:lib/shared.js")];
+    for id in [&first, &second] {
+        expected.extend([format!("site@{id}:shared.js"), format!("site@{id}:sub/shared.js")]);
+    }
+    expected.sort();
+    assert_eq!(named, expected);
+    assert_eq!((&ran.result()["damaged"], &ran.result()["also_named"]), (&2.into(), &3.into()));
+
+    // Nothing changed at the source; but the next backups store it anew, once for all.
+    let third = id(&backup(&bench));
+    let of_other_again = id(&other());
+    let healed = inode(at("site", &third, "shared.js"));
+    assert_ne!(healed, sick);
+    assert_eq!(fs::read_to_string(at("site", &third, "shared.js")).unwrap(), content);
+    assert_eq!(inode(at("site", &third, "sub/shared.js")), healed);
+    assert_eq!(inode(at("other", &of_other_again, "lib/shared.js")), healed);
+    for site in ["site", "other"] {
+        let ran = bench.run(["verify", "--store", "store", &format!("{site}@latest")]);
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+    }
+    assert_eq!(bench.run(["verify", "--store", "store"]).code, 1, "the older snapshots stay as they are");
+    // Healed is healed: nothing is fetched again.
+    let again = backup(&bench);
+    assert_eq!(again.result()["new_bytes"], 0);
+    assert_eq!(inode(at("site", &id(&again), "shared.js")), healed);
+
+    // What is known of the damage goes with the last snapshot that has it.
+    let known = || fs::read_dir(bench.path("store/.clonepanel/damaged")).unwrap().count();
+    assert_eq!(known(), 1);
+    let prune = |site: &str| bench.run(["prune", "--store", "store", site, "--daily", "1"]);
+    assert_eq!(prune("site").code, 0);
+    assert_eq!(known(), 1, "the other site still has it");
+    assert_eq!(prune("other").code, 0);
+    assert_eq!(known(), 0);
+    assert_eq!(bench.run(["verify", "--store", "store"]).code, 0);
 }
 
 #[test]

@@ -28,6 +28,15 @@ pub(super) struct State {
     writing: BTreeSet<SourceName>,
     /// Every content that some snapshot or writer holds, so that equal ones are kept once.
     contents: HashMap<ContentHash, Weak<Bytes>>,
+    /// Copies that are not to be taken again.
+    distrusted: Vec<Weak<Bytes>>,
+}
+
+impl State {
+    pub(super) fn distrust(&mut self, content: &Arc<Bytes>) {
+        self.distrusted.push(Arc::downgrade(content));
+        self.contents.retain(|_, known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(content)));
+    }
 }
 
 /// A committed snapshot.
@@ -97,7 +106,7 @@ impl SnapshotStore for MemoryStore {
     }
 
     async fn open(&self, id: &SnapshotId) -> Result<Arc<dyn SnapshotReader>, StoreError> {
-        Ok(Arc::new(MemoryReader(self.find(id)?)))
+        Ok(Arc::new(MemoryReader { snapshot: self.find(id)?, state: Arc::clone(&self.state) }))
     }
 
     async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError> {
@@ -119,6 +128,7 @@ impl SnapshotStore for MemoryStore {
             }
         }
         state.contents.retain(|_, content| content.strong_count() > 0);
+        state.distrusted.retain(|content| content.strong_count() > 0);
         Ok(())
     }
 }
@@ -136,6 +146,10 @@ impl Place {
         let content = Arc::new(content);
         state.contents.insert(hash, Arc::downgrade(&content));
         (content, Novelty::New)
+    }
+
+    pub(super) fn is_distrusted(&self, content: &Arc<Bytes>) -> bool {
+        lock(&self.0).distrusted.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(content)))
     }
 
     pub(super) fn publish(&self, snapshot: Snapshot) -> SnapshotInfo {

@@ -46,6 +46,7 @@ impl MemoryWriter {
             && record.entry.meta.mtime == entry.meta.mtime
             && !record.marks.torn
             && !record.marks.carried
+            && !older.content.as_ref().is_some_and(|content| self.place.is_distrusted(content))
             && !self.new.audited().is_some_and(|slice| slice.contains(&entry.path));
         let proven = match entry.meta.freshness {
             Freshness::Settled => true,

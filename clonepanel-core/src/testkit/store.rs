@@ -1,6 +1,7 @@
 //! The contract of [`SnapshotStore`](crate::store::SnapshotStore), rule by rule.
 
 mod content;
+mod distrust;
 mod fixture;
 mod tally;
 mod visibility;
@@ -10,6 +11,7 @@ pub use content::{
     s5_unchanged_entries_read_back_as_their_base, s6_older_snapshots_never_change, s8_deleting_leaves_the_others,
     s10_everything_round_trips, s12_a_missing_content_does_not_fail_the_commit, s14_what_was_not_listed_is_carried,
 };
+pub use distrust::s16_what_is_distrusted_is_asked_for_again;
 pub use fixture::StoreFixture;
 pub use tally::s15_numbers_count_what_is_committed;
 pub use visibility::{
@@ -40,6 +42,7 @@ macro_rules! __store_rules {
             s13_ids_grow
             s14_what_was_not_listed_is_carried
             s15_numbers_count_what_is_committed
+            s16_what_is_distrusted_is_asked_for_again
         }
     };
 }

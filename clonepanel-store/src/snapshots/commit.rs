@@ -127,7 +127,7 @@ fn drop_lost(draft: &Draft, dropped: &mut HashSet<RowId>, problems: &mut Problem
     let state = draft.lock();
     for id in state.table.ids() {
         if state.table.row(id).is_some_and(|row| row.has(LOST)) && dropped.insert(id) {
-            push_failed(problems, state.table.path(id), "its stored copy is gone");
+            push_failed(problems, state.table.path(id), "its stored copy is gone or damaged");
         }
     }
 }

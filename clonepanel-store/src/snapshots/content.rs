@@ -1,5 +1,6 @@
 //! [`ContentIndex`]: one more name for every stored content, by its hash, so that the same content is stored once.
 
+use super::damage::DamagedCopies;
 use crate::{blocking::Stop, handle};
 use clonepanel_core::digest::FileDigest;
 use rustix::{
@@ -37,6 +38,15 @@ pub(crate) struct ContentIndex {
     spare_names: AtomicU32,
 }
 
+/// Which stored files may get another name.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Limits {
+    /// How many names a file may have, if the file system's own limit is not to be reached.
+    pub(crate) cap: Option<u64>,
+    /// Those that never may.
+    pub(crate) damaged: Arc<DamagedCopies>,
+}
+
 /// What came of an attempt to give stored content another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Linked {
@@ -55,11 +65,27 @@ impl ContentIndex {
     }
 
     /// Gives the content another name, `to` in `dir`.
-    pub(crate) fn take(&self, content: &FileDigest, mode: u32, dir: impl AsFd, to: &[u8]) -> io::Result<Linked> {
+    pub(crate) fn take(
+        &self,
+        content: &FileDigest,
+        mode: u32,
+        dir: impl AsFd,
+        to: &[u8],
+        limits: &Limits,
+    ) -> io::Result<Linked> {
         if content.len < SHORTEST {
             return Ok(Linked::Absent);
         }
-        link(&self.dir, name(content, mode).as_bytes(), &dir, to, content.len, self.link_cap)
+        link(&self.dir, name(content, mode).as_bytes(), &dir, to, content.len, limits)
+    }
+
+    /// Takes the name of a content away if it stands for this inode.
+    pub(crate) fn forget(&self, content: &FileDigest, mode: u32, inode: u64) -> io::Result<()> {
+        let name = name(content, mode);
+        match handle::stat_in(&self.dir, name.as_bytes())? {
+            Some(stat) if stat.st_ino == inode => handle::unlink_in(&self.dir, name.as_bytes()),
+            _ => Ok(()),
+        }
     }
 
     /// Adds a stored file; if the content is known already, `succeeds` says that this file takes its place.
@@ -180,7 +206,7 @@ pub(crate) fn link(
     dir: impl AsFd,
     to: &[u8],
     len: u64,
-    cap: Option<u64>,
+    limits: &Limits,
 ) -> io::Result<Linked> {
     let link = || rustix::fs::linkat(&from, name, &dir, to, AtFlags::empty());
     let result = match link() {
@@ -200,7 +226,8 @@ pub(crate) fn link(
     // others link at the same time.
     let linked = match handle::stat_in(&dir, to)? {
         Some(stat) if !handle::is_file(&stat) || handle::len(&stat) != len => Linked::Wrong,
-        Some(stat) if cap.is_some_and(|cap| stat.st_nlink > cap) => Linked::Full,
+        Some(stat) if limits.damaged.has(stat.st_ino) => Linked::Wrong,
+        Some(stat) if limits.cap.is_some_and(|cap| stat.st_nlink > cap) => Linked::Full,
         Some(_) => return Ok(Linked::Done),
         None => return Ok(Linked::Absent),
     };

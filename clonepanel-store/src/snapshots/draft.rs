@@ -2,7 +2,7 @@
 
 use super::{
     adopt::Adopted,
-    content::{ContentIndex, stored_mode},
+    content::{ContentIndex, Limits, stored_mode},
     place::Places,
     queue::{Batch, Failure, Queue},
     space::Space,
@@ -37,7 +37,7 @@ pub(crate) struct Draft {
     pub(crate) content: Arc<ContentIndex>,
     pub(crate) space: Space,
     pub(crate) places: Places,
-    pub(crate) link_cap: Option<u64>,
+    pub(crate) limits: Limits,
     pub(crate) audit: Option<Slice>,
     pub(crate) queue: Queue,
     hashing: RandomState,
@@ -112,13 +112,13 @@ pub(crate) struct Parts {
     pub(crate) content: Arc<ContentIndex>,
     pub(crate) space: Space,
     pub(crate) places: Places,
-    pub(crate) link_cap: Option<u64>,
+    pub(crate) limits: Limits,
     pub(crate) audit: Option<Slice>,
 }
 
 impl Draft {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { base, adopted, staging, content, space, places, link_cap, audit } = parts;
+        let Parts { base, adopted, staging, content, space, places, limits, audit } = parts;
         let state = State {
             table: Table::new(base.as_ref().map(|base| Arc::clone(&base.table))),
             by_path: HashMap::default(),
@@ -139,7 +139,7 @@ impl Draft {
             content,
             space,
             places,
-            link_cap,
+            limits,
             audit,
             queue: Queue::new(),
             hashing: RandomState::new(),
@@ -200,6 +200,18 @@ impl Draft {
     pub(crate) fn fail(&self, action: &'static str, path: &[u8], error: std::io::Error) {
         let path = RelPath::try_from(path).unwrap_or_default();
         self.queue.fail(Failure::new(action, path, error));
+    }
+
+    /// Whether the base's file at a path is a copy that was found to be damaged. One look at the disk, and only for a content of
+    /// which there is such a copy.
+    pub(crate) fn is_damaged(&self, base: &Base, path: &[u8], hash: &[u8; 32]) -> bool {
+        if !self.limits.damaged.has_content(hash) {
+            return false;
+        }
+        let place = self.places.of(path);
+        let (parent, name) = crate::handle::split(&place);
+        let stat = crate::handle::walk(&base.dir, parent).and_then(|dir| crate::handle::stat_in(dir, name));
+        stat.ok().flatten().is_some_and(|stat| self.limits.damaged.has(stat.st_ino))
     }
 
     /// Remembers content that is on its place now.

@@ -2,19 +2,21 @@
 
 use super::content::ContentIndex;
 use crate::handle;
-use clonepanel_core::store::StoreError;
 use rustix::fd::OwnedFd;
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
-/// Bytes of files all of whose names are in this snapshot, or in the content index.
-pub(crate) fn freed(dir: &OwnedFd, content: &ContentIndex) -> Result<u64, StoreError> {
-    let failed = |error| StoreError::from_io("measure the snapshot", error);
-    let indexed = content.inodes().map_err(failed)?;
+/// Bytes of files all of whose names are in this snapshot, in the content index, or among the damaged.
+pub(crate) fn freed(dir: &OwnedFd, content: &ContentIndex, damaged: &HashSet<u64>) -> io::Result<u64> {
+    let indexed = content.inodes()?;
     // Inode: names seen, names in all, length.
     let mut files: HashMap<u64, (u64, u64, u64)> = HashMap::new();
-    walk(dir, &mut files).map_err(failed)?;
+    walk(dir, &mut files)?;
     let own = |(inode, &(seen, names, len)): (&u64, &(u64, u64, u64))| {
-        (seen + u64::from(indexed.contains(inode)) >= names).then_some(len)
+        let of_the_store = u64::from(indexed.contains(inode)) + u64::from(damaged.contains(inode));
+        (seen + of_the_store >= names).then_some(len)
     };
     Ok(files.iter().filter_map(own).sum())
 }

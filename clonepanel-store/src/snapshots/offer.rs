@@ -174,6 +174,7 @@ impl Draft {
             && row.len == len
             && row.mtime() == entry.meta.mtime
             && self.is_settled(entry, base.scanned())
+            && !self.is_damaged(base, entry.path.as_bytes(), &row.hash)
         {
             let content = row.content();
             let same_mode = stored_mode(row.mode()) == stored_mode(entry.meta.mode);

@@ -1,11 +1,14 @@
 //! [`Reader`]: reads one snapshot.
 
 use super::{
-    place::{MANIFEST, Places},
+    place::MANIFEST,
     store::Root,
     table::{Row, RowId, Table},
 };
-use crate::{blocking, handle};
+use crate::{
+    blocking, handle,
+    stack::{DirStack, Missing},
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use clonepanel_core::{
@@ -13,7 +16,7 @@ use clonepanel_core::{
     manifest::{Decoder, Item, Record},
     path::RelPath,
     snapshot_id::SnapshotId,
-    store::{RecordStream, SnapshotInfo, SnapshotReader, StoreError},
+    store::{RecordStream, SnapshotInfo, SnapshotReader, StoreError, StoredCopy},
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
 };
 use rustix::fd::OwnedFd;
@@ -34,15 +37,15 @@ pub(crate) struct Reader {
     info: SnapshotInfo,
     table: Arc<Table>,
     dir: Arc<OwnedFd>,
-    places: Places,
+    root: Arc<Root>,
 }
 
 impl Reader {
     /// Holds the snapshot in use until it is dropped: deleted meanwhile, it can still be read to its end.
-    pub(crate) fn open(root: &Root, id: &SnapshotId) -> Result<Self, StoreError> {
+    pub(crate) fn open(root: &Arc<Root>, id: &SnapshotId) -> Result<Self, StoreError> {
         let dir = root.used_dir(id)?;
         let (info, table) = read_manifest(&dir, id)?;
-        Ok(Self { info, table: Arc::new(table), dir: Arc::new(dir), places: root.places })
+        Ok(Self { info, table: Arc::new(table), dir: Arc::new(dir), root: Arc::clone(root) })
     }
 
     fn file_row(&self, path: &RelPath) -> Option<&Row> {
@@ -59,7 +62,7 @@ impl TreeSource for Reader {
     async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {
         let row = self.file_row(path).ok_or_else(|| TreeError::NotFound { path: path.clone() })?;
         let content = row.content().ok_or_else(|| TreeError::NotFound { path: path.clone() })?;
-        let (dir, place) = (Arc::clone(&self.dir), self.places.of(path.as_bytes()).into_owned());
+        let (dir, place) = (Arc::clone(&self.dir), self.root.places.of(path.as_bytes()).into_owned());
         let open = move || {
             let (parent, name) = handle::split(&place);
             let file = handle::file_in(handle::walk(&dir, parent)?, name)?;
@@ -91,6 +94,38 @@ impl SnapshotReader for Reader {
 
     async fn record(&self, path: &RelPath) -> Result<Option<Record>, StoreError> {
         Ok(self.table.find(path.as_bytes(), None).and_then(|row| self.table.record(row)))
+    }
+
+    async fn stored_copies(&self, paths: &[RelPath]) -> Result<Vec<Option<StoredCopy>>, StoreError> {
+        let place = |path: &RelPath| self.file_row(path).map(|_| self.root.places.of(path.as_bytes()).into_owned());
+        let places: Vec<_> = paths.iter().map(place).collect();
+        let mut dirs = DirStack::new(Arc::clone(&self.dir), Missing::Fail);
+        let failed = |error| StoreError::from_io("look at the stored files", error);
+        let look = move || {
+            let copy = |place: Option<Vec<u8>>| place.map_or(Ok(None), |place| copy_at(&mut dirs, &place));
+            places.into_iter().map(copy).collect::<io::Result<Vec<_>>>()
+        };
+        blocking::run(look, |error| error).await.map_err(failed)
+    }
+
+    async fn distrust(&self, path: &RelPath) -> Result<(), StoreError> {
+        let Some((content, mode)) = self.file_row(path).and_then(|row| Some((row.content()?, row.mode()))) else {
+            return Ok(());
+        };
+        let (root, dir) = (Arc::clone(&self.root), Arc::clone(&self.dir));
+        let place = self.root.places.of(path.as_bytes()).into_owned();
+        let failed = |error| StoreError::from_io("remember a damaged file", error);
+        blocking::run(move || root.distrust(&dir, &place, &content, mode), |error| error).await.map_err(failed)
+    }
+}
+
+/// Which inode a stored file is.
+fn copy_at(dirs: &mut DirStack, place: &[u8]) -> io::Result<Option<StoredCopy>> {
+    let (parent, name) = handle::split(place);
+    match dirs.enter(parent).and_then(|dir| handle::stat_in(dir, name)) {
+        Ok(stat) => Ok(stat.map(|stat| StoredCopy::new(stat.st_ino))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

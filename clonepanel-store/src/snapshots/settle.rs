@@ -127,7 +127,7 @@ impl Settling<'_> {
                 continue;
             }
             drop(state);
-            let why = if lost { "its stored copy is gone" } else { "its content did not arrive" };
+            let why = if lost { "its stored copy is gone or damaged" } else { "its content did not arrive" };
             self.replace(id, &path, why, if lost { Older::Gone } else { Older::StandsIn });
         }
     }

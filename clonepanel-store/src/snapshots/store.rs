@@ -1,7 +1,8 @@
 //! [`HardLinkStore`] and the folders it is made of.
 
 use super::{
-    content::ContentIndex,
+    content::{ContentIndex, Limits},
+    damage::{self, DamagedCopies},
     draft::{Base, Draft, Parts},
     format::{Format, sync_dir},
     lock::{self, SourceLock},
@@ -21,6 +22,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use clonepanel_core::{
+    digest::FileDigest,
     retry::Retry,
     snapshot_id::{SnapshotId, SourceName},
     store::{NewSnapshot, SnapshotInfo, SnapshotReader, SnapshotStore, SnapshotWriter, StoreError},
@@ -55,6 +57,9 @@ enum Unsound {
     LeaveOut,
 }
 
+/// What is known about a snapshot, or why it is not.
+type Info = Result<SnapshotInfo, StoreError>;
+
 /// The open folders of a store.
 #[derive(Debug)]
 pub(crate) struct Root {
@@ -64,6 +69,7 @@ pub(crate) struct Root {
     pub(crate) places: Places,
     pub(super) trash: OwnedFd,
     pub(super) locks: OwnedFd,
+    damaged: OwnedFd,
     own: Arc<OwnedFd>,
     content: Arc<ContentIndex>,
 }
@@ -150,6 +156,7 @@ impl HardLinkStore {
             staging: folder(b"staging").map_err(failed)?,
             trash: folder(b"trash").map_err(failed)?,
             locks: folder(b"locks").map_err(failed)?,
+            damaged: folder(b"damaged").map_err(failed)?,
             content: Arc::new(ContentIndex::new(content, options.max_links())),
             places: Places { longest_name: format.longest_name },
             own: Arc::new(own),
@@ -201,7 +208,12 @@ impl HardLinkStore {
     /// Harmless to drop.
     pub async fn freed_by_deleting(&self, id: &SnapshotId) -> Result<u64, StoreError> {
         let (root, id) = (Arc::clone(&self.root), id.clone());
-        self.run("measure the snapshot", move || super::measure::freed(&root.used_dir(&id)?, &root.content)).await
+        self.run("measure the snapshot", move || {
+            let failed = |error| StoreError::from_io("measure the snapshot", error);
+            let damaged = DamagedCopies::read(&root.damaged).map_err(failed)?;
+            super::measure::freed(&root.used_dir(&id)?, &root.content, damaged.inodes()).map_err(failed)
+        })
+        .await
     }
 
     /// Removes what deleted snapshots and runs that never came back have left, and tells how many bytes that freed. The store
@@ -282,6 +294,16 @@ impl Root {
         Space::new(Arc::clone(&self.own), &self.options)
     }
 
+    /// Remembers that the file at `place` below `dir` is not what it should be: it is never given another name.
+    pub(super) fn distrust(&self, dir: &OwnedFd, place: &[u8], content: &FileDigest, mode: u32) -> io::Result<()> {
+        let (parent, name) = handle::split(place);
+        let dir = handle::walk(dir, parent)?;
+        // What is gone cannot be linked either.
+        let Some(stat) = handle::stat_in(&dir, name)? else { return Ok(()) };
+        self.content.forget(content, mode, stat.st_ino)?;
+        damage::remember(&self.damaged, dir, name, stat.st_ino, &content.hash)
+    }
+
     /// All snapshots of a source, oldest first, without looking into them.
     fn ids(&self, source: &SourceName) -> Result<Vec<SnapshotId>, StoreError> {
         let failed = |error| StoreError::from_io("list the snapshots", error);
@@ -300,7 +322,7 @@ impl Root {
     }
 
     /// What is known about each snapshot of a source, oldest first; one that cannot be read is an error of its own.
-    fn infos(&self, source: &SourceName) -> Result<Vec<(SnapshotId, Result<SnapshotInfo, StoreError>)>, StoreError> {
+    fn infos(&self, source: &SourceName) -> Result<Vec<(SnapshotId, Info)>, StoreError> {
         let mut infos = Vec::new();
         for id in self.ids(source)? {
             let info = self.snapshot_dir(&id).and_then(|dir| {
@@ -359,6 +381,8 @@ impl Root {
         let base = self.newest_sound(&ids)?;
         let adopted = self.make_room(base.as_ref(), adopted, stop)?;
         let (adopted, staging) = self.stage(adopted, source, new, stop).map_err(failed)?;
+        let damaged = Arc::new(DamagedCopies::read(&self.damaged).map_err(failed)?);
+        let limits = Limits { cap: self.options.max_links(), damaged };
         let draft = Arc::new(Draft::new(Parts {
             base,
             adopted,
@@ -366,7 +390,7 @@ impl Root {
             content: Arc::clone(&self.content),
             space: self.space(),
             places: self.places,
-            link_cap: self.options.max_links(),
+            limits,
             audit: new.audited(),
         }));
         let workers = Workers::start(&draft, self.options.threads()).map_err(failed)?;
@@ -445,7 +469,7 @@ impl Root {
     fn sweep(&self, stop: &Stop) -> io::Result<u64> {
         self.retire_full();
         self.empty_trash(stop)?;
-        self.content.sweep(self.options.threads(), stop)
+        Ok(damage::sweep(&self.damaged)? + self.content.sweep(self.options.threads(), stop)?)
     }
 
     /// Removes what can be removed; what cannot does not keep the rest. The first error is told when all is done.

@@ -207,7 +207,7 @@ impl<'a> Worker<'a> {
             Err(error) => return Err(error),
         };
         let to = self.tree.enter(parent)?;
-        link(from, name, to, name, len, self.draft.link_cap)
+        link(from, name, to, name, len, &self.draft.limits)
     }
 
     fn base_row(&self, row: RowId) -> Option<(FileDigest, u32)> {
@@ -247,12 +247,12 @@ impl<'a> Worker<'a> {
         {
             let (from_parent, from_name) = handle::split(&from);
             let from = handle::walk(&self.draft.staging.tree, from_parent)?;
-            let linked = link(&from, from_name, self.tree.enter(parent)?, name, content.len, self.draft.link_cap)?;
+            let linked = link(&from, from_name, self.tree.enter(parent)?, name, content.len, &self.draft.limits)?;
             if linked == Linked::Done {
                 return Ok(linked);
             }
         }
-        self.draft.content.take(content, mode, self.tree.enter(parent)?, name)
+        self.draft.content.take(content, mode, self.tree.enter(parent)?, name, &self.draft.limits)
     }
 
     fn lose(&self, row: RowId) {
@@ -283,7 +283,7 @@ impl<'a> Worker<'a> {
         let (parent, name) = handle::split(&place);
         let linked = match &mut self.adopted {
             Some(from) => {
-                link(from.enter(parent)?, name, self.tree.enter(parent)?, name, content.len, self.draft.link_cap)?
+                link(from.enter(parent)?, name, self.tree.enter(parent)?, name, content.len, &self.draft.limits)?
             }
             None => Linked::Absent,
         };
@@ -302,7 +302,7 @@ impl<'a> Worker<'a> {
         let (from_parent, from_name) = handle::split(&from);
         let (parent, name) = handle::split(&to);
         let from_dir = handle::walk(&self.draft.staging.tree, from_parent)?;
-        match link(&from_dir, from_name, self.tree.enter(parent)?, name, content.len, self.draft.link_cap)? {
+        match link(&from_dir, from_name, self.tree.enter(parent)?, name, content.len, &self.draft.limits)? {
             Linked::Done => Ok(()),
             Linked::Full => {
                 let file = handle::file_in(&from_dir, from_name)?;
@@ -338,6 +338,10 @@ impl<'a> Worker<'a> {
         let (mut linked, mut flags) = (Linked::Absent, STORED);
         match same {
             SameAsBase::No => linked = self.link_known(path, &content, mode)?,
+            // The index has no copy that is known to be damaged.
+            SameAsBase::Yes if self.base_is_damaged(path, &content) => {
+                linked = self.link_known(path, &content, mode)?;
+            }
             // It was asked for although the base has it. The stored bytes are hashed again before they are believed: if they
             // are not what their record says, what arrived takes their place, here and in the index.
             SameAsBase::Yes if self.base_is_sound(path, &content) => {
@@ -375,6 +379,11 @@ impl<'a> Worker<'a> {
         self.draft.remember(row, &content, mode, flags);
         Staging::journal_record(&mut self.journal, record, content);
         Ok(())
+    }
+
+    fn base_is_damaged(&self, path: &[u8], content: &FileDigest) -> bool {
+        let hash = content.hash.as_bytes();
+        self.draft.base.as_ref().is_some_and(|base| self.draft.is_damaged(base, path, hash))
     }
 
     fn base_is_sound(&mut self, path: &[u8], content: &FileDigest) -> bool {

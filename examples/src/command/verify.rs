@@ -8,12 +8,13 @@ use crate::{
 };
 use clap::Args;
 use clonepanel_core::{
-    job::{VerifyJob, VerifyOutcome},
-    problem::ProblemKind,
+    job::{KnownCopies, VerifyJob, VerifyOutcome},
+    problem::{Problem, ProblemKind, Problems},
     snapshot_id::SnapshotId,
-    store::{Slice, StoreError},
+    store::{Slice, SnapshotInfo, StoreError},
 };
 use serde_json::json;
+use std::sync::Arc;
 
 /// Read what is kept and compare it with the hashes of the manifests
 #[derive(Debug, Args)]
@@ -35,8 +36,10 @@ pub(crate) struct Verify {
 struct Total {
     files: u64,
     bytes: u64,
+    read_bytes: u64,
     damaged: u64,
     unreadable: u64,
+    also_named: u64,
 }
 
 impl Verify {
@@ -44,8 +47,9 @@ impl Verify {
         let catalogue = context.catalogue()?;
         let snapshots = self.list(&catalogue).await?;
         let mut total = Total { damaged: context.damaged() as u64, ..Total::default() };
+        let known = Arc::new(KnownCopies::new());
         for id in &snapshots {
-            let mut job = VerifyJob::new(catalogue.shared_store(), id.clone());
+            let mut job = VerifyJob::new(catalogue.shared_store(), id.clone()).known(Arc::clone(&known));
             if let Some(slice) = self.slice {
                 job = job.slice(slice);
             }
@@ -53,7 +57,14 @@ impl Verify {
             match job.run(&progress).await {
                 Ok(outcome) => {
                     drop(progress);
-                    tell(context, id, &outcome);
+                    if outcome.is_sound() {
+                        context.output.line(format_args!(
+                            "{id} is sound: {}, {}",
+                            show::counted(outcome.files, "file"),
+                            show::bytes(outcome.bytes)
+                        ));
+                    }
+                    tell(context, id, &outcome.problems);
                     total.add(&outcome);
                 }
                 Err(error) if matches!(error.source, StoreError::NotFound { .. }) => {
@@ -75,17 +86,23 @@ impl Verify {
                 }
             }
         }
+        if known.has_damage() {
+            total.also_named = self.tell_others(context, &catalogue, &snapshots, &known).await?;
+        }
         context.output.line(format_args!(
-            "{} of {} read ({}), {} damaged",
+            "{} of {} verified ({}, {} read), {} damaged",
             show::counted(total.files, "file"),
             show::counted(snapshots.len() as u64, "snapshot"),
             show::bytes(total.bytes),
+            show::bytes(total.read_bytes),
             show::count(total.damaged),
         ));
         let mut result = json!({
             "snapshots": snapshots.len(),
             "files": total.files,
             "bytes": total.bytes,
+            "read_bytes": total.read_bytes,
+            "also_named": total.also_named,
             "damaged": total.damaged,
             "unreadable": total.unreadable,
         });
@@ -98,13 +115,45 @@ impl Verify {
             show::counted(total.unreadable, "file")
         ))
         .hint(
-            "the next backup fetches what is damaged anew if the account still has it; look for a failing disk, \
-             and at `clonepanel history` for other versions",
+            "the next backup stores what is damaged anew if the account still has it (and the one after, what is gone); the \
+             older snapshots stay damaged: look for a failing disk, and at `clonepanel history` for other versions",
         );
         context.output.failure(&failure);
         result["error"] = failure.message.into();
         result["hint"] = failure.hint.into();
         Ok(Outcome::new(Exit::Failed, result))
+    }
+
+    /// Names the files of all other snapshots, of whatever site, that have a copy which was found to be damaged.
+    async fn tell_others(
+        &self,
+        context: &Context,
+        catalogue: &Catalogue,
+        verified: &[SnapshotId],
+        known: &KnownCopies,
+    ) -> Result<u64, Failure> {
+        let mut named = 0;
+        for site in catalogue.sites(&[]).await? {
+            for SnapshotInfo { id, .. } in catalogue.snapshots(&site).await? {
+                if self.slice.is_none() && verified.contains(&id) {
+                    continue;
+                }
+                match known.damaged_in(&*catalogue.store, &id).await {
+                    Ok(problems) => {
+                        let others = |problem: &&Problem| {
+                            !verified.contains(&id) || self.slice.is_some_and(|slice| !slice.contains(&problem.path))
+                        };
+                        let mut told = Problems::new();
+                        problems.listed().iter().filter(others).for_each(|problem| told.push(problem.clone()));
+                        named += told.total();
+                        tell(context, &id, &told);
+                    }
+                    Err(StoreError::NotFound { .. }) => {}
+                    Err(error) => catalogue.leave_out(id, &error),
+                }
+            }
+        }
+        Ok(named)
     }
 
     async fn list(&self, catalogue: &Catalogue) -> Result<Vec<SnapshotId>, Failure> {
@@ -129,6 +178,7 @@ impl Total {
     fn add(&mut self, outcome: &VerifyOutcome) {
         self.files += outcome.files;
         self.bytes += outcome.bytes;
+        self.read_bytes += outcome.read_bytes;
         self.unreadable +=
             outcome.problems.listed().iter().filter(|problem| problem.kind == ProblemKind::Unreadable).count() as u64;
         self.damaged +=
@@ -136,15 +186,8 @@ impl Total {
     }
 }
 
-fn tell(context: &Context, id: &SnapshotId, outcome: &VerifyOutcome) {
-    if outcome.is_sound() {
-        context.output.line(format_args!(
-            "{id} is sound: {}, {}",
-            show::counted(outcome.files, "file"),
-            show::bytes(outcome.bytes)
-        ));
-    }
-    for problem in outcome.problems.listed() {
+fn tell(context: &Context, id: &SnapshotId, problems: &Problems) {
+    for problem in problems.listed() {
         let event = if problem.kind == ProblemKind::Unreadable { "unreadable" } else { "damaged" };
         let mut object = json::path_event(event, &problem.path);
         object.insert("site".to_owned(), id.source().as_str().into());
@@ -155,7 +198,7 @@ fn tell(context: &Context, id: &SnapshotId, outcome: &VerifyOutcome) {
             context.output.warn(format_args!("{id}: {}: {}", shown(&problem.path), problem.detail()));
         }
     }
-    let unlisted = outcome.problems.total() - outcome.problems.listed().len() as u64;
+    let unlisted = problems.total() - problems.listed().len() as u64;
     if unlisted > 0 {
         context.output.warn(format_args!("{id}: and {} more", show::count(unlisted)));
     }

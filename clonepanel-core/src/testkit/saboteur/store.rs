@@ -10,7 +10,8 @@ use crate::{
     retry::Retry,
     snapshot_id::{SnapshotId, SourceName},
     store::{
-        NewSnapshot, RecordStream, Seal, SnapshotInfo, SnapshotReader, SnapshotStore, SnapshotWriter, StoreError, Tally,
+        NewSnapshot, RecordStream, Seal, SnapshotInfo, SnapshotReader, SnapshotStore, SnapshotWriter, StoreError,
+        StoredCopy, Tally,
     },
     suspicion::{self, Suspicion},
     testkit::{gate::yield_once, store::StoreFixture},
@@ -28,7 +29,7 @@ use std::{
 
 rules! {
     /// A rule of [`SnapshotStore`].
-    StoreRule: S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15
+    StoreRule: S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16
 }
 
 /// A store in memory that breaks one rule and keeps the others; its own fixture.
@@ -122,7 +123,7 @@ impl SnapshotStore for StoreSaboteur {
                 Lie::Contents(harm.swapped.get(id).cloned().unwrap_or_default())
             }
         });
-        Ok(Arc::new(Reader { inner, info, lie }))
+        Ok(Arc::new(Reader { inner, info, lie, forgets: self.breaks(StoreRule::S16) }))
     }
 
     async fn list(&self, source: &SourceName) -> Result<Vec<SnapshotInfo>, StoreError> {
@@ -301,6 +302,8 @@ struct Reader {
     inner: Arc<dyn SnapshotReader>,
     info: SnapshotInfo,
     lie: Lie,
+    /// What it is told of damage.
+    forgets: bool,
 }
 
 #[derive(Clone)]
@@ -337,6 +340,14 @@ impl SnapshotReader for Reader {
     async fn record(&self, path: &RelPath) -> Result<Option<Record>, StoreError> {
         let told = |record: Record| Some(Record { entry: self.lie.told(record.entry)?, ..record });
         Ok(self.inner.record(path).await?.and_then(told))
+    }
+
+    async fn stored_copies(&self, paths: &[RelPath]) -> Result<Vec<Option<StoredCopy>>, StoreError> {
+        self.inner.stored_copies(paths).await
+    }
+
+    async fn distrust(&self, path: &RelPath) -> Result<(), StoreError> {
+        if self.forgets { Ok(()) } else { self.inner.distrust(path).await }
     }
 }
 
