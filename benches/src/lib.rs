@@ -6,3 +6,4 @@
 pub mod hosting;
 pub mod measure;
 pub mod random;
+pub mod versions;

@@ -4,6 +4,9 @@
 pub(super) const BLOCK_LENS: std::ops::RangeInclusive<u32> = 512..=128 * 1024;
 /// The shortest and longest strong sums that are accepted, in bytes.
 pub(super) const STRONG_LENS: std::ops::RangeInclusive<u32> = 4..=16;
+/// One file in 2^24 may have a false match, which the check of the whole finds: it is tried again.
+const FALSE_MATCH_BITS: u32 = 24;
+const WEAK_BITS: u32 = 32;
 /// Blocks of one signature at the most: what bounds the memory of an index.
 pub(super) const MAX_BLOCKS: u64 = 600_000;
 
@@ -33,8 +36,10 @@ impl SignatureOptions {
         // Longer blocks only where there would be too many.
         let longest = u64::from(*BLOCK_LENS.end());
         let block_len = best.max(len.div_ceil(MAX_BLOCKS).next_multiple_of(64)).min(longest) as u32;
-        // Six bytes leave one false match in 2^30 files of a GiB; two more from there on.
-        Self { block_len, strong_len: if len <= 1 << 30 { 6 } else { 8 } }
+        // Every place is compared with every block, so the chance of a false match grows with both.
+        let pairs = u128::from(len.max(1)) * u128::from(len.div_ceil(u64::from(block_len)).max(1));
+        let bits = (pairs.ilog2() + 1 + FALSE_MATCH_BITS).saturating_sub(WEAK_BITS);
+        Self { block_len, strong_len: bits.div_ceil(8).clamp(*STRONG_LENS.start(), *STRONG_LENS.end()) }
     }
 
     /// Strong sums of `strong_len` bytes (4 to 16; other values are brought into that range).
@@ -107,13 +112,13 @@ mod tests {
     #[test]
     fn lengths_for_files_of_all_sizes() {
         for (len, content, block_len, strong_len) in [
-            (0, Content::Text, 1024, 6),
-            (33_500_000, Content::Text, 2944, 6),
-            (3_000_000, Content::Packed, 4096, 6),
-            (1 << 30, Content::Text, 8192, 6),
-            (10 << 30, Content::Text, 17_920, 8),
-            (10 << 30, Content::Packed, 17_920, 8),
-            (u64::MAX, Content::Text, 131_072, 8),
+            (0, Content::Text, 1024, 4),
+            (33_500_000, Content::Text, 2944, 4),
+            (3_000_000, Content::Packed, 4096, 4),
+            (1 << 30, Content::Text, 8192, 5),
+            (10 << 30, Content::Text, 17_920, 6),
+            (10 << 30, Content::Packed, 17_920, 6),
+            (u64::MAX, Content::Text, 131_072, 13),
         ] {
             let options = SignatureOptions::for_basis(len, content);
             assert_eq!((options.block_len(), options.sum_len()), (block_len, strong_len), "{len}");

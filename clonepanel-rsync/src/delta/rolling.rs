@@ -91,9 +91,10 @@ impl<V: ByteValue> Rolling<V> {
     #[inline]
     pub(crate) fn roll(&mut self, leaves: u8, enters: u8) {
         let (leaves, enters) = (u32::from(V::value(leaves)), u32::from(V::value(enters)));
-        self.low = self.low.wrapping_add(enters).wrapping_sub(leaves);
+        // Differences first: one addition is all that one byte waits for the byte before it.
+        self.low = self.low.wrapping_add(enters.wrapping_sub(leaves));
         let lifted = leaves.wrapping_add(u32::from(V::OFFSET));
-        self.high = self.high.wrapping_add(self.low).wrapping_sub(lifted.wrapping_mul(self.len));
+        self.high = self.high.wrapping_add(self.low.wrapping_sub(lifted.wrapping_mul(self.len)));
     }
 }
 

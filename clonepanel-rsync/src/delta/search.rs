@@ -5,10 +5,6 @@ use super::{
     table::Table,
 };
 
-/// Blocks that follow a match and are compared as one batch, once a batch before it was equal to its end.
-const LONGEST_BATCH: usize = 64;
-/// Blocks of a first batch, whose weak sums are compared before any strong one is computed.
-const FIRST_BATCH: usize = 8;
 /// After a block that differs, so many more are looked at where they stand if nothing was inserted or removed.
 const LOOK_AHEAD: usize = 2;
 /// Bytes of strong sums that may be computed in vain: so many at the start, and more with all new data. Ordinary data waste
@@ -28,11 +24,22 @@ pub(crate) trait BlockSums: Send + Sync {
     fn tail_len(&self) -> usize;
     /// The weak sum of a block, the tail included.
     fn weak(&self, block: u32) -> u32;
-    /// How many of the whole blocks in `data` are equal, by their strong sums, to the ones from `first` on, until the first that
-    /// is not.
-    fn equal(&self, first: u32, data: &[u8]) -> usize;
+    /// How many blocks in a row are best compared at once: first, and after a batch that was equal to its end. At most 64.
+    fn batch(&self, after: Agreement) -> usize;
+    /// Which of the whole blocks in `data` are equal, by their strong sums, to the ones from `first` on: bit by bit from the
+    /// lowest.
+    fn equal(&self, first: u32, data: &[u8]) -> u64;
     /// Which of some blocks `data` is equal to, by its strong sum. All have its length.
     fn find(&self, candidates: impl Iterator<Item = u32>, data: &[u8]) -> Option<u32>;
+}
+
+/// How much of the last batch was equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// All of it.
+    Full,
+    /// Some or nothing; or there was none.
+    Partial,
 }
 
 /// Block sums that can be searched.
@@ -71,12 +78,35 @@ pub(crate) struct Search<'i, S> {
     basis: &'i Searchable<S>,
     /// The block that stands next if the new data go on as the basis does.
     expected: Option<u32>,
+    batch: Batch,
     /// Bytes before the window.
     before: u64,
     wasted: u64,
 }
 
-/// Whole blocks of the basis found in the new data, perhaps with its tail.
+/// Blocks in a row that were compared with the data at one place.
+#[derive(Debug, Clone, Copy)]
+struct Batch {
+    /// Where, from the start of the new data.
+    at: u64,
+    first: u32,
+    len: usize,
+    equal: u64,
+}
+
+impl Batch {
+    const NONE: Self = Self { at: 0, first: 0, len: 0, equal: 0 };
+
+    const fn agreement(&self) -> Agreement {
+        if self.len > 0 && self.equal.trailing_ones() as usize == self.len {
+            Agreement::Full
+        } else {
+            Agreement::Partial
+        }
+    }
+}
+
+/// Blocks of the basis found in the new data.
 struct Run {
     at: usize,
     first: u32,
@@ -86,7 +116,7 @@ struct Run {
 
 impl<'i, S: BlockSums> Search<'i, S> {
     pub(crate) const fn new(basis: &'i Searchable<S>) -> Self {
-        Self { basis, expected: Some(0), before: 0, wasted: 0 }
+        Self { basis, expected: Some(0), batch: Batch::NONE, before: 0, wasted: 0 }
     }
 
     /// Reports the steps for the start of `window` and returns how many bytes that is; more data follow.
@@ -167,27 +197,43 @@ impl<'i, S: BlockSums> Search<'i, S> {
     fn run(&mut self, first: u32, window: &[u8], at: usize) -> u32 {
         let sums = &self.basis.sums;
         let block_len = sums.block_len();
-        let data = &window[at..];
-        let possible = (data.len() / block_len).min((sums.whole_blocks() - first) as usize);
-        let (mut count, mut batch) = (0, FIRST_BATCH);
-        while count < possible && self.may_waste(at) {
-            let mut asked = batch.min(possible - count);
-            if count == 0 {
-                let equal = |(block, data): &(u32, &[u8])| weak_sum::<S::Value>(data) == sums.weak(*block);
-                asked = (first..).zip(data.chunks_exact(block_len).take(asked)).take_while(equal).count();
-            }
-            let equal = sums.equal(first + count as u32, &data[count * block_len..][..asked * block_len]);
-            count += equal;
-            if equal < asked {
-                self.wasted += ((asked - equal) * block_len) as u64;
+        let possible = ((window.len() - at) / block_len).min((sums.whole_blocks() - first) as usize);
+        let mut count = 0;
+        while count < possible {
+            let (first, at) = (first + count as u32, at + count * block_len);
+            let known = self.known(first, at);
+            let equal = match known {
+                Some(equal) => equal,
+                None if self.may_waste(at) => self.compare(first, window, at, possible - count),
+                None => break,
+            };
+            let run = equal.trailing_ones();
+            count += run as usize;
+            if run == 0 || (run as usize) < self.batch.len - (first - self.batch.first) as usize {
                 break;
             }
-            if asked < batch {
-                break;
-            }
-            batch = LONGEST_BATCH;
         }
         count as u32
+    }
+
+    /// What the last batch tells about the blocks from `first` on at `at`.
+    fn known(&self, first: u32, at: usize) -> Option<u64> {
+        let ahead = first.checked_sub(self.batch.first).filter(|ahead| (*ahead as usize) < self.batch.len)?;
+        let same_place =
+            self.batch.at + u64::from(ahead) * self.basis.sums.block_len() as u64 == self.before + at as u64;
+        same_place.then(|| self.batch.equal >> ahead)
+    }
+
+    fn compare(&mut self, first: u32, window: &[u8], at: usize, most: usize) -> u64 {
+        let sums = &self.basis.sums;
+        let len = sums.batch(self.batch.agreement()).min(most);
+        let data = &window[at..at + len * sums.block_len()];
+        let equal = sums.equal(first, data);
+        self.batch = Batch { at: self.before + at as u64, first, len, equal };
+        if equal == 0 {
+            self.wasted += data.len() as u64;
+        }
+        equal
     }
 
     /// The next blocks of the basis that stand at `at` or later; else where the undecided rest begins.
@@ -197,10 +243,19 @@ impl<'i, S: BlockSums> Search<'i, S> {
         let Some(last) = window.len().checked_sub(block_len).filter(|last| at <= *last) else { return Err(at) };
         let mut rolling = Rolling::<S::Value>::new(&window[at..at + block_len]);
         loop {
-            if basis.table.may_have(rolling.sum())
-                && let Some((first, count)) = self.stands(rolling.sum(), window, at)
-            {
-                return Ok(Run { at, first, count, len: count as usize * block_len });
+            if basis.table.may_have(rolling.sum()) {
+                if let Some((first, count)) = self.stands(rolling.sum(), window, at) {
+                    return Ok(Run { at, first, count, len: count as usize * block_len });
+                }
+                let pause = self.pause(at);
+                if pause > 0 {
+                    at = at.saturating_add(pause);
+                    if at > last {
+                        return Err(last + 1);
+                    }
+                    rolling = Rolling::new(&window[at..at + block_len]);
+                    continue;
+                }
             }
             if at == last {
                 return Err(at + 1);
@@ -245,7 +300,13 @@ impl<'i, S: BlockSums> Search<'i, S> {
     }
 
     const fn may_waste(&self, at: usize) -> bool {
-        self.wasted <= WASTE_AT_START + WASTE_PER_BYTE * (self.before + at as u64)
+        self.pause(at) == 0
+    }
+
+    /// After how many more bytes strong sums may be computed again.
+    const fn pause(&self, at: usize) -> usize {
+        let allowed = WASTE_AT_START + WASTE_PER_BYTE * (self.before + at as u64);
+        (self.wasted.saturating_sub(allowed).div_ceil(WASTE_PER_BYTE)) as usize
     }
 }
 

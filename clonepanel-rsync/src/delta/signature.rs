@@ -3,7 +3,7 @@
 use super::{
     options::{BLOCK_LENS, MAX_BLOCKS, STRONG_LENS, SignatureOptions},
     rolling::Lifted,
-    search::{BlockSums, Searchable},
+    search::{Agreement, BlockSums, Searchable},
 };
 
 /// MD4 sums with the classic rolling sum: what `rdiff -H md4 -R rollsum` writes.
@@ -120,16 +120,19 @@ impl BlockSums for Signature {
         self.entries(block, 1).first_chunk().copied().map_or(0, u32::from_be_bytes)
     }
 
-    /// All sums at once: the library computes eight of them in the time of one.
-    fn equal(&self, first: u32, data: &[u8]) -> usize {
-        let count = data.len() / self.block_len();
-        let sums = fast_rsync::Signature::calculate(data, self.options.raw());
-        let (ours, theirs) = (self.entries(first, count), &sums.serialized()[HEADER_LEN..]);
-        if ours == theirs {
-            return count;
+    /// The library computes eight sums in little more than the time of one.
+    fn batch(&self, after: Agreement) -> usize {
+        match after {
+            Agreement::Full => 64,
+            Agreement::Partial => 8,
         }
-        let len = self.entry_len();
-        ours.chunks_exact(len).zip(theirs.chunks_exact(len)).take_while(|(ours, theirs)| ours == theirs).count()
+    }
+
+    fn equal(&self, first: u32, data: &[u8]) -> u64 {
+        let sums = fast_rsync::Signature::calculate(data, self.options.raw());
+        let theirs = sums.serialized()[HEADER_LEN..].chunks_exact(self.entry_len());
+        let ours = self.entries(first, theirs.len()).chunks_exact(self.entry_len());
+        ours.zip(theirs).rev().fold(0, |equal, (ours, theirs)| equal << 1 | u64::from(ours == theirs))
     }
 
     fn find(&self, mut candidates: impl Iterator<Item = u32>, data: &[u8]) -> Option<u32> {

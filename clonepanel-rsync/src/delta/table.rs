@@ -12,34 +12,34 @@ const MAX_CANDIDATES: usize = 32;
 /// Where the blocks with a given weak sum are.
 #[derive(Debug)]
 pub(crate) struct Table {
-    filter: Vec<u64>,
+    filter: Vec<u32>,
     filter_shift: u32,
     /// Bucket b holds `entries[starts[b]..starts[b + 1]]`, in the order of the blocks.
     starts: Vec<u32>,
     bucket_shift: u32,
     entries: Vec<(u32, u32)>,
     /// Odd and secret: nobody who knows our code can craft sums that share a bucket.
-    multiplier: u64,
+    multiplier: u32,
 }
 
 impl Table {
     /// Of the weak sums of all blocks, in order. Takes time and memory linear in their number, whatever they are.
     pub(crate) fn new(sums: impl DoubleEndedIterator<Item = u32> + ExactSizeIterator + Clone) -> Self {
         let count = sums.len();
-        let filter_bits = (count * FILTER_BITS_PER_BLOCK).next_power_of_two().clamp(64, MAX_FILTER_BITS);
+        let filter_bits = (count * FILTER_BITS_PER_BLOCK).next_power_of_two().clamp(32, MAX_FILTER_BITS);
         let buckets = count.next_power_of_two().max(2);
         let mut table = Self {
-            filter: vec![0; filter_bits / 64],
-            filter_shift: 64 - filter_bits.ilog2(),
+            filter: vec![0; filter_bits / 32],
+            filter_shift: 32 - filter_bits.ilog2(),
             starts: vec![0; buckets + 1],
-            bucket_shift: 64 - buckets.ilog2(),
+            bucket_shift: 32 - buckets.ilog2(),
             entries: vec![(0, 0); count],
-            multiplier: RandomState::new().hash_one(count) | 1,
+            multiplier: RandomState::new().hash_one(count) as u32 | 1,
         };
         for sum in sums.clone() {
             let hash = table.hash(sum);
             let bit = hash >> table.filter_shift;
-            table.filter[(bit / 64) as usize] |= 1 << (bit % 64);
+            table.filter[(bit / 32) as usize] |= 1 << (bit % 32);
             table.starts[(hash >> table.bucket_shift) as usize] += 1;
         }
         // From how many are in each bucket to where each one ends; filling it from its end leaves where it starts.
@@ -57,15 +57,15 @@ impl Table {
     }
 
     #[inline]
-    const fn hash(&self, sum: u32) -> u64 {
-        (sum as u64 | (sum as u64) << 32).wrapping_mul(self.multiplier)
+    const fn hash(&self, sum: u32) -> u32 {
+        sum.wrapping_mul(self.multiplier)
     }
 
     /// Whether there may be a block with this sum. Says yes for some that there are not.
     #[inline]
     pub(crate) fn may_have(&self, sum: u32) -> bool {
         let bit = self.hash(sum) >> self.filter_shift;
-        self.filter[(bit / 64) as usize] >> (bit % 64) & 1 != 0
+        self.filter[(bit / 32) as usize] >> (bit % 32) & 1 != 0
     }
 
     /// The first blocks with this sum, in order.

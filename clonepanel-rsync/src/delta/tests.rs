@@ -3,7 +3,7 @@
 use super::{
     Content, DeltaError, Differ, Index, Operation, Operations, Signature, SignatureBuilder, SignatureError,
     SignatureOptions, apply, diff, longest_delta,
-    search::{BlockSums, Search, Searchable, Step},
+    search::{Agreement, BlockSums, Search, Searchable, Step},
     strong::StrongSum,
     wire_signature::{BlockRule, StrongLength, WireSignatureBuilder},
     wire_sums::WireSums,
@@ -269,7 +269,11 @@ impl BlockSums for Counted {
         self.signature.weak(block)
     }
 
-    fn equal(&self, first: u32, data: &[u8]) -> usize {
+    fn batch(&self, after: Agreement) -> usize {
+        self.signature.batch(after)
+    }
+
+    fn equal(&self, first: u32, data: &[u8]) -> u64 {
         self.hashed.fetch_add(data.len(), std::sync::atomic::Ordering::Relaxed);
         self.signature.equal(first, data)
     }
