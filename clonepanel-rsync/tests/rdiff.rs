@@ -1,5 +1,5 @@
 //! librsync's own `rdiff` reads what we write, and we read what it writes.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::expect_used, clippy::unwrap_used)]
 
 use clonepanel_rsync::delta::{Differ, Signature, SignatureBuilder, SignatureOptions, apply, diff};
 use std::{fs, path::Path, process::Command};
