@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+pub mod agent;
 mod connect;
 pub mod delta;
 mod error;

@@ -10,5 +10,5 @@ mod local;
 mod snapshots;
 mod stack;
 
-pub use local::{LocalTransport, LocalTree, Owners, SpecialBits};
+pub use local::{LocalScan, LocalTransport, LocalTree, Owners, SpecialBits};
 pub use snapshots::{HardLinkStore, StoreOptions};

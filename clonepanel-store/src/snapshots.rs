@@ -21,7 +21,6 @@ mod settle;
 mod space;
 mod staging;
 mod store;
-mod sweep;
 mod table;
 mod work;
 mod writer;

@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::command::{backup, cat, check, diff, history, init, ls, prune, restore, snapshots, verify};
+use crate::command::{agent, backup, cat, check, diff, history, init, ls, prune, restore, snapshots, verify};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -45,6 +45,7 @@ pub(crate) struct Common {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Agent(agent::Agent),
     Backup(backup::Backup),
     Cat(cat::Cat),
     Check(check::Check),

@@ -1,5 +1,6 @@
 //! The commands, one a file.
 
+pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod check;

@@ -1,25 +1,36 @@
 //! From the configuration or the command line to a transport.
 
-use crate::{
-    config::{Account, Rate, Server, Ssh, Way},
-    failure::Failure,
+use crate::config::{Account, Rate, Server, Ssh, Way};
+use clonepanel_core::transport::Transport;
+use clonepanel_rsync::{
+    RsyncOptions, RsyncTransport, SshConnect,
+    agent::{AgentOptions, AgentTransport},
 };
-use clonepanel_rsync::{RsyncOptions, RsyncTransport, SshConnect};
+use std::sync::Arc;
+
+/// A folder at the far end of an ssh login, and what is spoken with it.
+pub(crate) enum Remote {
+    Agent(AgentTransport),
+    Rsync(RsyncTransport),
+}
+
+impl Remote {
+    /// As whatever it is that transfers.
+    pub(crate) fn transport(self) -> Arc<dyn Transport> {
+        match self {
+            Self::Agent(transport) => Arc::new(transport),
+            Self::Rsync(transport) => Arc::new(transport),
+        }
+    }
+}
 
 /// The way to a folder of an account; empty for its home.
-pub(crate) fn account(server: &Server, account: &Account, folder: Vec<u8>) -> Result<RsyncTransport, Failure> {
-    if account.way == Way::Agent {
-        return Err(Failure::failed(format!(
-            "the account {}@{} asks for the transport \"agent\"",
-            account.user, server.name
-        ))
-        .hint("this version speaks to the stock rsync only: write transport = \"rsync\""));
-    }
-    Ok(remote(&server.ssh, Some(&account.user), folder, server.bandwidth))
+pub(crate) fn account(server: &Server, account: &Account, folder: Vec<u8>) -> Remote {
+    remote(&server.ssh, Some(&account.user), folder, server.bandwidth, &account.way)
 }
 
 /// The way to a path at the far end of an ssh login.
-pub(crate) fn remote(ssh: &Ssh, user: Option<&str>, root: Vec<u8>, bandwidth: Option<Rate>) -> RsyncTransport {
+pub(crate) fn remote(ssh: &Ssh, user: Option<&str>, root: Vec<u8>, bandwidth: Option<Rate>, way: &Way) -> Remote {
     let mut connect = SshConnect::new(&ssh.host);
     if let Some(user) = user {
         connect = connect.user(user);
@@ -36,9 +47,23 @@ pub(crate) fn remote(ssh: &Ssh, user: Option<&str>, root: Vec<u8>, bandwidth: Op
     for option in &ssh.options {
         connect = connect.option(option);
     }
-    let mut options = RsyncOptions::new();
-    if let Some(Rate(bytes)) = bandwidth {
-        options = options.bandwidth(bytes);
+    match way {
+        Way::Agent { program } => {
+            let mut options = AgentOptions::new();
+            if let Some(program) = program {
+                options = options.agent_program(program.as_str());
+            }
+            if let Some(Rate(bytes)) = bandwidth {
+                options = options.bandwidth(bytes);
+            }
+            Remote::Agent(AgentTransport::new(connect, root).options(options))
+        }
+        Way::Rsync => {
+            let mut options = RsyncOptions::new();
+            if let Some(Rate(bytes)) = bandwidth {
+                options = options.bandwidth(bytes);
+            }
+            Remote::Rsync(RsyncTransport::new(connect, root).options(options))
+        }
     }
-    RsyncTransport::new(connect, root).options(options)
 }

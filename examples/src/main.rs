@@ -34,7 +34,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let audience = if cli.common.json { Audience::Program } else { Audience::Person };
+    // What an agent writes to standard output is for the other end alone.
+    let is_agent = matches!(cli.command, Command::Agent(_));
+    let audience = if cli.common.json && !is_agent { Audience::Program } else { Audience::Person };
     let output = Arc::new(Output::new(audience, cli.common.quiet));
     let ended = run(&cli, &output);
     output.end(ended).into()
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, output: &Arc<Output>) -> Result<Outcome, Failure> {
     if let Command::Init(init) = &cli.command {
         return init.run(&cli.common, output);
+    }
+    if let Command::Agent(agent) = &cli.command {
+        return agent.run();
     }
     let context = Context::new(&cli.common, Arc::clone(output))?;
     let (runtime, start) = (runtime()?, context::now());
@@ -83,6 +88,7 @@ fn no_runtime(error: &io::Error) -> Failure {
 
 async fn dispatch(cli: &Cli, context: &Context) -> Result<Outcome, Failure> {
     let outcome = match &cli.command {
+        Command::Agent(command) => command.run(),
         Command::Backup(command) => command.run(context).await,
         Command::Cat(command) => command.run(context).await,
         Command::Check(command) => command.run(context).await,

@@ -4,6 +4,7 @@
 //! Unpublished. The benches use it too.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stderr, reason = "test code: it fails by panicking")]
 
+mod agent_words;
 mod fingerprint;
 mod lacking;
 mod namespace;
@@ -13,6 +14,7 @@ mod site;
 mod sshd;
 mod tool;
 
+pub use agent_words::AgentWords;
 pub use fingerprint::Fingerprint;
 pub use lacking::may_lack;
 pub use namespace::in_own_mounts;

@@ -39,13 +39,22 @@ impl Tool {
     /// When it is not built.
     #[must_use]
     pub fn with_store(store: &Path) -> Self {
+        Self { program: Self::program(), store: store.to_owned() }
+    }
+
+    /// The built program.
+    ///
+    /// # Panics
+    /// When it is not built.
+    #[must_use]
+    pub fn program() -> PathBuf {
         let program = std::env::var_os("CLONEPANEL_BIN").map_or_else(beside_the_tests, PathBuf::from);
         assert!(
             program.exists(),
             "{} is not built: cargo build --bin clonepanel (tests/run does it)",
             program.display()
         );
-        Self { program, store: store.to_owned() }
+        program
     }
 
     /// The command `clonepanel NAME --store STORE`, for more arguments.

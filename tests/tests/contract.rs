@@ -19,11 +19,14 @@ use clonepanel_core::{
         store::StoreFixture,
         transport::{Directory, Lack, TransportFixture},
     },
-    transport::Transport,
+    transport::{Transport, TransportError},
 };
-use clonepanel_rsync::{Connect, LocalConnect, RsyncOptions, RsyncTransport, SshConnect};
+use clonepanel_rsync::{
+    Connect, Connection, LocalConnect, RemoteCommand, RsyncOptions, RsyncTransport, SshConnect,
+    agent::{AgentOptions, AgentTransport},
+};
 use clonepanel_store::{HardLinkStore, LocalTransport};
-use clonepanel_tests::{Login, Sshd, SshdOptions};
+use clonepanel_tests::{AgentWords, Login, Sshd, SshdOptions, Tool};
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -31,6 +34,7 @@ use std::{
     sync::Arc,
 };
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 
 struct Store(TempDir);
 
@@ -195,6 +199,87 @@ fn write_script(path: &Path, text: &str) {
 
 clonepanel_core::transport_contract!(rsync_as_a_child, Rsync::here());
 clonepanel_core::transport_contract!(rsync_over_sshd, Rsync::over_ssh());
+
+/// A directory read and written by the built tool, which a login starts or which runs as a child.
+struct Agent {
+    folder: TempDir,
+    far: Directory,
+    sshd: Option<Sshd>,
+}
+
+impl Agent {
+    fn new(sshd: Option<Sshd>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let far = Directory::new(folder.path().join("far"));
+        Self { folder, far, sshd }
+    }
+}
+
+#[async_trait]
+impl TransportFixture for Agent {
+    async fn place(&self, tree: &MemoryTree) {
+        self.far.place(tree);
+    }
+
+    async fn transport(&self) -> Arc<dyn Transport> {
+        let root = self.folder.path().join("far").to_str().unwrap().to_owned();
+        let options = AgentOptions::new().agent_program(Tool::program().to_str().unwrap());
+        match &self.sshd {
+            None => Arc::new(AgentTransport::new(LocalConnect::new(), root).options(options)),
+            Some(sshd) => Arc::new(AgentTransport::new(ssh(&sshd.login()), root).options(options)),
+        }
+    }
+
+    async fn far(&self) -> MemoryTree {
+        self.far.far()
+    }
+
+    async fn remove(&self, path: &RelPath) {
+        self.far.remove(path);
+    }
+
+    async fn forbid_reading(&self, path: &RelPath) -> bool {
+        self.far.forbid_reading(path)
+    }
+
+    async fn hostile(&self) -> Option<Arc<dyn Transport>> {
+        Some(Arc::new(AgentTransport::new(LyingAgent, "")))
+    }
+}
+
+clonepanel_core::transport_contract!(agent_as_a_child, Agent::new(None));
+clonepanel_core::transport_contract!(agent_over_sshd, Agent::new(Some(Sshd::start())));
+
+/// An agent that lists paths which lead out, written byte by byte after docs/agent-protocol.md.
+#[derive(Debug)]
+struct LyingAgent;
+
+#[async_trait]
+impl Connect for LyingAgent {
+    fn endpoint(&self) -> &str {
+        "liar"
+    }
+
+    async fn open(&self, _: &RemoteCommand) -> Result<Connection, TransportError> {
+        let said = AgentWords::new().hello().ready().list(&[(b"good", b'f'), (b"../escaped", b'f')]).listed().said();
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        far.write_all(&said).await.unwrap();
+        let (output, input) = tokio::io::split(near);
+        Ok(Connection {
+            input: Box::new(input),
+            output: Box::new(output),
+            errors: Box::new(tokio::io::empty()),
+            exit: Box::pin(async move {
+                drop(far);
+                Ok(Some(0))
+            }),
+        })
+    }
+
+    fn explain(&self, _: Option<i32>, _: &str) -> Option<TransportError> {
+        None
+    }
+}
 
 /// The same as an account without root rights, whose unreadable files are unreadable.
 fn unprivileged() -> Rsync {

@@ -1,9 +1,10 @@
-//! [`Scan`]: what a request covers of a local directory, as a source.
+//! [`LocalScan`]: what a request covers of a local directory, as a source.
 
 use super::{
     stream::{Changed, Content, Entries},
     walk::Walk,
 };
+use crate::{blocking, handle};
 use async_trait::async_trait;
 use clonepanel_core::{
     path::RelPath,
@@ -11,17 +12,51 @@ use clonepanel_core::{
     tree::{EntryStream, FileStream, TreeError, TreeSource},
 };
 use rustix::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-/// The covered part of a directory. What is not covered is not even listed; files that change while they are read are noted.
-pub(super) struct Scan {
-    pub(super) root: Arc<OwnedFd>,
-    pub(super) request: PullRequest,
-    pub(super) changed: Changed,
+/// The covered part of a directory, made by [`LocalTree::scan`](super::LocalTree::scan). What is not covered is not even listed;
+/// files that change while they are read are noted.
+#[derive(Debug)]
+pub struct LocalScan {
+    root: Arc<OwnedFd>,
+    request: PullRequest,
+    changed: Changed,
+}
+
+impl LocalScan {
+    pub(super) fn new(root: Arc<OwnedFd>, request: PullRequest) -> Self {
+        Self { root, request, changed: Arc::default() }
+    }
+
+    /// The paths among these that are not there, or not to be reached.
+    ///
+    /// # Errors
+    /// The ways in which looking can fail.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn missing(&self, paths: &[RelPath]) -> Result<Vec<RelPath>, TreeError> {
+        let (root, mut paths) = (Arc::clone(&self.root), paths.to_vec());
+        let look = move || {
+            paths.retain(|path| {
+                let (_, name) = handle::split(path.as_bytes());
+                let found = handle::parent_of(&root, path).and_then(|dir| handle::stat_in(dir, name));
+                !path.is_root() && !matches!(found, Ok(Some(_)))
+            });
+            Ok(paths)
+        };
+        blocking::run(look, |error| TreeError::from_io("list", &RelPath::root(), error)).await
+    }
+
+    /// The files that were seen to change while they were read, so far.
+    #[must_use]
+    pub fn changed(&self) -> Vec<RelPath> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[async_trait]
-impl TreeSource for Scan {
+impl TreeSource for LocalScan {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
         Ok(Box::new(Entries::new(Walk::new(Arc::clone(&self.root), self.request.clone()))))
     }

@@ -1,6 +1,8 @@
 //! [`LocalTree`]: a local directory as a tree.
 
 use super::{
+    delete::delete_others,
+    scan::LocalScan,
     sink::{Incoming, Pass},
     stream::{Content, Entries},
     walk::Walk,
@@ -11,11 +13,13 @@ use clonepanel_core::{
     entry::Entry,
     path::RelPath,
     problem::Problems,
-    transport::PullRequest,
+    transport::{Deletion, PullRequest, PushRequest},
     tree::{EntryStream, FileSink, FileStream, TreeError, TreeSink, TreeSource, Want},
 };
 use rustix::fd::OwnedFd;
 use std::{
+    collections::HashSet,
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -28,6 +32,7 @@ use std::{
 #[derive(Debug, Clone)]
 pub struct LocalTree {
     root: PathBuf,
+    below: RelPath,
     special_bits: SpecialBits,
     owners: Owners,
     pass: Arc<Mutex<Option<Arc<Pass>>>>,
@@ -59,10 +64,18 @@ impl LocalTree {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
             root: root.into(),
+            below: RelPath::root(),
             special_bits: SpecialBits::default(),
             owners: Owners::default(),
             pass: Arc::default(),
         }
+    }
+
+    /// The directory at `path` below the one that was named. Unlike there, no symbolic link on the way is followed.
+    #[must_use]
+    pub fn below(mut self, path: RelPath) -> Self {
+        self.below = path;
+        self
     }
 
     /// Says what becomes of setuid, setgid and sticky bits. By default they are left out.
@@ -95,11 +108,57 @@ impl LocalTree {
         Ok(problems)
     }
 
+    /// What a request covers of the directory, to be read: nothing else is even looked at.
+    ///
+    /// # Errors
+    /// [`TreeError::NotFound`] when there is no such directory; the ways in which a disk fails.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn scan(&self, request: PullRequest) -> Result<LocalScan, TreeError> {
+        Ok(LocalScan::new(self.open_root().await?, request))
+    }
+
+    /// Deletes what is here, is not among `staying` and not excluded by the request's filter. If that is more than its
+    /// [`Deletion`](clonepanel_core::transport::Deletion) allows, nothing is deleted and it is a problem. Tells how many entries
+    /// were deleted.
+    ///
+    /// # Errors
+    /// The ways in which a disk fails. Trouble with one path is among the problems.
+    ///
+    /// # Cancel safety
+    /// When dropped, the deleting goes on to its end unobserved.
+    pub async fn delete_others(
+        &self,
+        request: &PushRequest,
+        staying: HashSet<RelPath>,
+    ) -> Result<(u64, Problems), TreeError> {
+        let Deletion::UpTo(limit) = request.allowed_deletion() else { return Ok((0, Problems::new())) };
+        let root = match self.open_root().await {
+            Ok(root) => root,
+            Err(TreeError::NotFound { .. }) => return Ok((0, Problems::new())),
+            Err(error) => return Err(error),
+        };
+        let filter = request.wanted_filter().clone();
+        let delete = move || delete_others(&root, limit, &filter, staying);
+        blocking::run(delete, |error| error).await.map_err(|error| self.failed("delete in", error))
+    }
+
     /// Opens the directory for reading.
-    pub(super) async fn open_root(&self) -> Result<Arc<OwnedFd>, TreeError> {
-        let root = self.root.clone();
-        let opened = blocking::run(move || handle::open_root(&root), |error| error).await;
-        opened.map(Arc::new).map_err(|error| self.failed("open", error))
+    async fn open_root(&self) -> Result<Arc<OwnedFd>, TreeError> {
+        let (root, below) = (self.root.clone(), self.below.clone());
+        let open = move || {
+            let root = handle::open_root(&root)?;
+            if below.is_root() {
+                return Ok(root);
+            }
+            handle::listed_dir_in(handle::walk(&root, below.as_bytes())?, b".")
+        };
+        let opened = blocking::run(open, |error| error).await;
+        opened.map(Arc::new).map_err(|error: io::Error| match error.kind() {
+            io::ErrorKind::NotADirectory => TreeError::NotFound { path: RelPath::root() },
+            _ => self.failed("open", error),
+        })
     }
 
     async fn pass(&self) -> Result<Arc<Pass>, TreeError> {
@@ -107,17 +166,25 @@ impl LocalTree {
         if let Some(pass) = current {
             return Ok(pass);
         }
-        let (root, bits, owners) = (self.root.clone(), self.special_bits, self.owners);
+        let (root, below) = (self.root.clone(), self.below.clone());
+        let (bits, owners) = (self.special_bits, self.owners);
         let begin = move || {
             std::fs::create_dir_all(&root)?;
-            Ok(Pass::new(handle::open_root(&root)?, bits, owners))
+            let mut dir = handle::open_root(&root)?;
+            for name in below.parts() {
+                dir = handle::made_dir_in(&dir, name)?;
+            }
+            if !below.is_root() {
+                dir = handle::listed_dir_in(&dir, b".")?;
+            }
+            Ok(Pass::new(dir, bits, owners))
         };
         let pass = Arc::new(blocking::run(begin, |error| error).await.map_err(|error| self.failed("open", error))?);
         let mut current = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(current.get_or_insert(pass)))
     }
 
-    fn failed(&self, action: &'static str, error: std::io::Error) -> TreeError {
+    fn failed(&self, action: &'static str, error: io::Error) -> TreeError {
         TreeError::from_io(action, &RelPath::root(), error)
     }
 }

@@ -6,7 +6,7 @@ mod run;
 mod stopped;
 
 use crate::{
-    config::{Rate, Ssh},
+    config::{Rate, Ssh, Way},
     context::{Context, tell_unsound},
     failure::{Exit, Failure, Outcome},
     output::Output,
@@ -36,6 +36,7 @@ use std::{ffi::OsString, path::Path, sync::Arc};
   clonepanel backup --store /srv/backup alice@alpha.example.net:public_html
   clonepanel backup --store /srv/backup alice@alpha.example.net: --source example.org \\
       --port 2222 --identity keys/alpha --exclude 'cache/'
+  clonepanel backup --store /srv/backup --transport agent alice@alpha.example.net:public_html
 
 Run it again whenever you like: only changes travel, and only changed files take space. Host keys
 are always checked. A path at the far end is relative to the login's home; empty means all of it.")]
@@ -69,6 +70,12 @@ struct PlaceOptions {
     /// A further setting of ssh, as in ssh_config: Ciphers=aes128-gcm@openssh.com
     #[arg(long, value_name = "KEY=VALUE")]
     ssh_option: Vec<String>,
+    /// What is spoken with the far end: its stock rsync, or the ClonePanel that is installed there
+    #[arg(long, value_name = "rsync|agent", value_parser = ["rsync", "agent"])]
+    transport: Option<String>,
+    /// What ClonePanel is called at the far end [default: clonepanel]
+    #[arg(long, value_name = "PROGRAM")]
+    agent_program: Option<String>,
     /// Leave out what matches, by rsync's pattern rules
     #[arg(long, value_name = "PATTERN", value_parser = |text: &str| Rule::parse(text))]
     exclude: Vec<Rule>,
@@ -112,18 +119,12 @@ impl Backup {
                 ));
             }
             let request = PullRequest::new().paths(account.paths.clone()).filter(account.filter.clone());
-            let transport = match crate::connect::account(server, account, Vec::new()) {
-                Ok(transport) => transport,
-                Err(failure) => {
-                    runner.give_up(site.name.clone(), failure.within(&site.name));
-                    continue;
-                }
-            };
+            let transport = crate::connect::account(server, account, Vec::new()).transport();
             runner.add(Plan {
                 site: site.name.clone(),
                 server: server.name.clone(),
                 at_a_time: server.transfers,
-                transport: Arc::new(transport),
+                transport,
                 request,
             });
         }
@@ -169,8 +170,9 @@ impl Backup {
                     known_hosts_file: self.place.known_hosts.clone(),
                     options: self.place.ssh_option.clone(),
                 };
-                let transport = crate::connect::remote(&ssh, user.as_deref(), path, self.place.bandwidth);
-                Plan { site: source, server: host, at_a_time: 1, transport: Arc::new(transport), request }
+                let (way, bandwidth) = (self.place.way()?, self.place.bandwidth);
+                let transport = crate::connect::remote(&ssh, user.as_deref(), path, bandwidth, &way).transport();
+                Plan { site: source, server: host, at_a_time: 1, transport, request }
             }
         };
         let mut runner = self.runner(store, context);
@@ -184,6 +186,14 @@ impl Backup {
 }
 
 impl PlaceOptions {
+    fn way(&self) -> Result<Way, Failure> {
+        match (self.transport.as_deref(), &self.agent_program) {
+            (Some("agent"), program) => Ok(Way::Agent { program: program.clone() }),
+            (_, Some(_)) => Err(Failure::usage("--agent-program is for --transport agent")),
+            (_, None) => Ok(Way::Rsync),
+        }
+    }
+
     fn first_given(&self) -> Option<&'static str> {
         let others = [(self.source.is_some(), "--source"), (!self.exclude.is_empty(), "--exclude")];
         self.first_ssh_option().or_else(|| others.into_iter().find(|(given, _)| *given).map(|(_, name)| name))
@@ -196,6 +206,8 @@ impl PlaceOptions {
             (self.known_hosts.is_some(), "--known-hosts"),
             (!self.ssh_option.is_empty(), "--ssh-option"),
             (self.bandwidth.is_some(), "--bandwidth"),
+            (self.transport.is_some(), "--transport"),
+            (self.agent_program.is_some(), "--agent-program"),
         ];
         given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
     }

@@ -40,10 +40,10 @@ pub(crate) struct Account {
 }
 
 /// How an account is reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Our own far end.
-    Agent,
+    /// Our own far end, and what its program is called there if not `clonepanel`.
+    Agent { program: Option<String> },
     /// The stock rsync at the far end.
     Rsync,
 }
@@ -120,10 +120,11 @@ impl Account {
         }
         let paths: Vec<RelPath> = section.optional("paths")?.unwrap_or_default();
         let rules: Vec<Rule> = section.optional("exclude")?.unwrap_or_default();
+        let program = section.located::<String>("agent_program")?;
         let way = match section.located::<String>("transport")? {
             None => Way::Rsync,
             Some(word) => match word.value.as_str() {
-                "agent" => Way::Agent,
+                "agent" => Way::Agent { program: program.as_ref().map(|program| program.value.clone()) },
                 "rsync" => Way::Rsync,
                 other => {
                     let error = section.document().error(word.at, format!("there is no transport {other:?}"));
@@ -131,6 +132,10 @@ impl Account {
                 }
             },
         };
+        if let (Way::Rsync, Some(program)) = (&way, &program) {
+            let error = section.document().error(program.at, "agent_program is for transport = \"agent\"");
+            return Err(error.hint("add transport = \"agent\", or leave it out"));
+        }
         let databases = section.list_of_sections("database")?;
         let databases = databases.into_iter().map(Database::read).collect::<Result<_, _>>()?;
         section.finish()?;

@@ -43,7 +43,6 @@ pub(super) struct Runner {
     rules: SuspicionRules,
     told: Told,
     plans: Vec<Plan>,
-    given_up: Vec<(SourceName, Failure)>,
 }
 
 /// What travelled, over all parts of a snapshot.
@@ -63,22 +62,17 @@ struct Made {
 
 impl Runner {
     pub(super) fn new(store: Arc<dyn SnapshotStore>, output: Arc<Output>, rules: SuspicionRules, told: Told) -> Self {
-        Self { store, output, rules, told, plans: Vec::new(), given_up: Vec::new() }
+        Self { store, output, rules, told, plans: Vec::new() }
     }
 
     pub(super) fn add(&mut self, plan: Plan) {
         self.plans.push(plan);
     }
 
-    /// Counts a site as failed before it was tried.
-    pub(super) fn give_up(&mut self, site: SourceName, failure: Failure) {
-        self.given_up.push((site, failure));
-    }
-
     /// Runs all of it. The set owns the jobs: dropping this future ends them.
     pub(super) async fn run(self) -> Result<Outcome, Failure> {
-        let Self { store, output, rules, told, plans, given_up } = self;
-        let alone = plans.len() + given_up.len() == 1;
+        let Self { store, output, rules, told, plans } = self;
+        let alone = plans.len() == 1;
         let mut turns: HashMap<String, Arc<Semaphore>> = HashMap::new();
         let (mut jobs, mut sites) = (JoinSet::new(), HashMap::new());
         for plan in plans {
@@ -90,13 +84,6 @@ impl Runner {
             sites.insert(jobs.spawn(job).id(), site);
         }
         let mut total = Total::default();
-        for (site, failure) in given_up {
-            if alone {
-                return Err(failure);
-            }
-            tell_failure(&output, &site, &failure);
-            total.failed += 1;
-        }
         while let Some(joined) = jobs.join_next_with_id().await {
             let made = match joined {
                 Ok((_, made)) => made,
