@@ -10,6 +10,7 @@ pub struct RsyncOptions {
     pub(crate) change_detection: ChangeDetection,
     pub(crate) checksum: Checksum,
     pub(crate) compression: Compression,
+    pub(crate) minimum_progress: u64,
     pub(crate) progress_timeout: Duration,
     pub(crate) rsync_program: Vec<u8>,
 }
@@ -71,6 +72,7 @@ impl Default for RsyncOptions {
             change_detection: ChangeDetection::Auto,
             checksum: Checksum::Auto,
             compression: Compression::Auto,
+            minimum_progress: 1024,
             progress_timeout: Duration::from_secs(300),
             rsync_program: b"rsync".to_vec(),
         }
@@ -109,6 +111,14 @@ impl RsyncOptions {
     #[must_use]
     pub const fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Gives up on a pull in which less than this arrived or was matched within a progress timeout, in bytes, on the average of
+    /// four in a row: a far end that drips would hold it up for ever. 1024 unless set, which no host is too slow for.
+    #[must_use]
+    pub const fn minimum_progress(mut self, bytes: u64) -> Self {
+        self.minimum_progress = bytes;
         self
     }
 

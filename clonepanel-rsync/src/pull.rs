@@ -25,7 +25,7 @@ use clonepanel_core::{
     tree::{TreeError, TreeSink, Want},
 };
 use file::{Asked, FileInProgress};
-use pace::Pace;
+use pace::{Dripping, Pace};
 use std::{collections::HashMap, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -76,6 +76,8 @@ pub(crate) struct Pull<'a> {
 enum Broken {
     /// The peer hung up.
     Closed,
+    /// Next to nothing came for too long.
+    Dripping(Dripping),
     /// The peer broke the protocol or gave up.
     Protocol(ProtocolError),
     /// Nothing came for too long.
@@ -144,7 +146,7 @@ impl<'a> Pull<'a> {
     }
 
     async fn talk(&mut self, connection: &mut Connection) -> Result<(), Broken> {
-        let mut pace = Pace::new(self.options.bandwidth, self.options.progress_timeout);
+        let mut pace = Pace::new(self.options);
         let mut backlog = BytesMut::new();
         let mut buffer = BytesMut::with_capacity(READ);
         let mut errors = [0; 4096];
@@ -166,6 +168,8 @@ impl<'a> Pull<'a> {
             // A walk over many files on a slow disk says nothing for long.
             let patience = if self.preamble.is_searching() { SEARCH_PATIENCE } else { 1 };
             pace.progress(self.receiver.progress());
+            let useful = self.reported + self.receiver.progress() + self.report.matched_bytes;
+            pace.keeps_up(useful, patience).map_err(Broken::Dripping)?;
             tokio::select! {
                 biased;
                 read = connection.output.read_buf(&mut buffer), if may_read => {

@@ -122,6 +122,29 @@ fn a_far_end_that_never_comes_to_the_point() {
     assert!(started.elapsed() < Duration::from_secs(100), "{:?}", started.elapsed());
 }
 
+/// So does one that sends a byte every now and then, which is progress of a kind; one that is only slow is waited for.
+#[test]
+fn a_far_end_that_drips() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), noise(12_000)).unwrap();
+    // Bounded, so that it ends by itself whatever becomes of the login.
+    let far_end = |first: u32, bytes: u32, pause: &str| {
+        let text = format!(
+            r#"/bin/sh -c "$SSH_ORIGINAL_COMMAND" | {{ dd bs=1 count={first} 2>/dev/null; n=0; while [ $n -lt 100 ]; do dd bs=1 count={bytes} 2>/dev/null; sleep {pause}; n=$((n+1)); done; }}"#
+        );
+        SshdOptions::new().command(&text).start()
+    };
+    let dripping = far_end(3000, 1, "0.2");
+    let started = Instant::now();
+    let error = pull(&dripping.login(), folder.path()).expect_err("it drips");
+    assert!(matches!(&error, TransportError::Interrupted { detail, .. } if detail.contains("only")), "{error:?}");
+    assert!(started.elapsed() > Duration::from_secs(8), "an average is taken: {:?}", started.elapsed());
+    let slow = far_end(3000, 900, "0.8");
+    let started = Instant::now();
+    pull(&slow.login(), folder.path()).expect("it is slow, and comes to its end");
+    assert!(started.elapsed() > Duration::from_secs(8), "it took longer than the average: {:?}", started.elapsed());
+}
+
 fn pull(login: &Login, root: &Path) -> Result<(), TransportError> {
     let ssh = SshConnect::new(&login.host)
         .port(login.port)

@@ -1,6 +1,6 @@
 //! What the end of a session means: the far end's exit code, its words, and the way it broke off.
 
-use super::{Broken, FAREWELL, Pull};
+use super::{Broken, FAREWELL, Pull, pace::Dripping};
 use crate::{
     connect::Connection,
     error::ProtocolError,
@@ -103,6 +103,10 @@ impl Pull<'_> {
                 TransportError::Unsupported { endpoint, detail }
             }
             Broken::Closed => TransportError::Interrupted { endpoint, detail: "it hung up in the middle".to_owned() },
+            Broken::Dripping(Dripping { bytes, time }) => {
+                let detail = format!("only {bytes} bytes came in {} s", time.as_secs());
+                TransportError::Interrupted { endpoint, detail }
+            }
             Broken::Silent => {
                 let secs = self.options.progress_timeout.as_secs();
                 TransportError::Interrupted { endpoint, detail: format!("nothing came for {secs} s") }

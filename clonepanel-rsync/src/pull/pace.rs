@@ -1,22 +1,58 @@
 //! [`Pace`]: how fast may be read, and how long may be waited.
 
+use crate::options::RsyncOptions;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// A bandwidth limit and a progress time-out.
+/// Progress is averaged over so many time-outs: a far end may well search a large file for one of them.
+const AVERAGED: u32 = 4;
+
+/// A bandwidth limit, a progress time-out and a least progress.
 #[derive(Debug)]
 pub(super) struct Pace {
     bandwidth: Option<u64>,
     timeout: Duration,
+    minimum: u64,
     next_read: Instant,
     progress: u64,
     last_progress: Instant,
+    /// When the averaging began, and what there was by then.
+    since: Instant,
+    before: u64,
+}
+
+/// Something came all the time, and it was next to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dripping {
+    pub(super) bytes: u64,
+    pub(super) time: Duration,
 }
 
 impl Pace {
-    pub(super) fn new(bandwidth: Option<u64>, timeout: Duration) -> Self {
+    pub(super) fn new(options: &RsyncOptions) -> Self {
         let now = Instant::now();
-        Self { bandwidth, timeout, next_read: now, progress: 0, last_progress: now }
+        Self {
+            bandwidth: options.bandwidth,
+            timeout: options.progress_timeout,
+            minimum: options.minimum_progress,
+            next_read: now,
+            progress: 0,
+            last_progress: now,
+            since: now,
+            before: 0,
+        }
+    }
+
+    /// So many bytes came or were matched in all; fails when it was too little for too long.
+    pub(super) fn keeps_up(&mut self, total: u64, patience: u32) -> Result<(), Dripping> {
+        let time = self.since.elapsed();
+        if time < self.timeout.saturating_mul(patience.saturating_mul(AVERAGED)) {
+            return Ok(());
+        }
+        let bytes = total.saturating_sub(self.before);
+        (self.since, self.before) = (Instant::now(), total);
+        let enough = self.minimum.saturating_mul(AVERAGED.into());
+        if bytes < enough { Err(Dripping { bytes, time }) } else { Ok(()) }
     }
 
     /// So many bytes of substance came in all; only more of them count as progress.
@@ -34,7 +70,9 @@ impl Pace {
 
     /// We ourselves were busy for so long: that is not the peer's silence.
     pub(super) fn worked(&mut self, time: Duration) {
-        self.last_progress = self.last_progress.checked_add(time).unwrap_or(self.last_progress).min(Instant::now());
+        for moment in [&mut self.last_progress, &mut self.since] {
+            *moment = moment.checked_add(time).unwrap_or(*moment).min(Instant::now());
+        }
     }
 
     /// So many bytes were read.
