@@ -440,6 +440,12 @@ fn nothing_is_restored_into_the_store() {
         let ran = bench.run(["restore", "site", "--to", to, "--overwrite", "--store", "store"]);
         ran.refused(4, "lies in the store", "outside");
     }
+    // Nor over it.
+    for to in [".", "site/.."] {
+        let ran = bench.run(["restore", "site", "--to", to, "--overwrite", "--store", "store"]);
+        ran.refused(4, "has the store", "beside");
+    }
+    assert!(!bench.path("index.html").exists());
     assert!(!bench.path("store/back").exists() && !bench.path("store/new").exists());
 }
 

@@ -121,11 +121,16 @@ impl Restore {
 
 /// What a store holds must not change.
 fn refuse_store(folder: &Path, store: &Path) -> Result<(), Failure> {
-    if !lies_within(folder, store) {
-        return Ok(());
+    let (shown, store_shown) = (folder.display(), store.display());
+    if lies_within(folder, store) {
+        return Err(Failure::guard(format!("{shown} lies in the store {store_shown}"))
+            .hint("name a folder outside of it; the store holds the snapshots and nothing else"));
     }
-    Err(Failure::guard(format!("{} lies in the store {}", folder.display(), store.display()))
-        .hint("name a folder outside of it; the store holds the snapshots and nothing else"))
+    if lies_within(store, folder) {
+        return Err(Failure::guard(format!("{shown} has the store {store_shown} in it, which could be written over"))
+            .hint("name a folder beside it, or a new one below"));
+    }
+    Ok(())
 }
 
 /// What is there already is not written over unasked.
