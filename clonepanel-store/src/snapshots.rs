@@ -21,6 +21,7 @@ mod settle;
 mod space;
 mod staging;
 mod store;
+mod sweep;
 mod table;
 mod work;
 mod writer;

@@ -409,6 +409,52 @@ async fn a_spare_name_of_a_killed_run_is_swept() {
     assert_eq!(left.count(), 0);
 }
 
+/// The names in the content index.
+fn indexed(kept: &Kept) -> usize {
+    let all = walkdir::WalkDir::new(kept.root().join(".clonepanel/content"));
+    all.into_iter().filter(|entry| entry.as_ref().unwrap().file_type().is_file()).count()
+}
+
+#[tokio::test]
+async fn a_deletion_sweeps_what_only_the_deleted_one_had() {
+    let kept = Kept::new();
+    let (a, b, c) = (long(b'a'), long(b'b'), long(b'c'));
+    // `b` has two names in the first one.
+    let first = tree(&[("a", &a), ("b", &b), ("sub/b", &b), ("other", &long(b'o'))]);
+    let first = kept.back_up(&first, 1).await.id;
+    let second = kept.back_up(&tree(&[("a", &a), ("c", &c)]), 2).await.id;
+    assert_eq!(indexed(&kept), 4);
+    // Some other content that nobody has: a deletion does not look there.
+    let foreign = kept.root().join(".clonepanel/content/ff");
+    fs::create_dir_all(&foreign).unwrap();
+    fs::write(foreign.join("f".repeat(64)), long(b'x')).unwrap();
+    kept.store.delete(&first).await.unwrap();
+    assert_eq!(indexed(&kept), 3, "a, c and the foreign one");
+    assert_eq!(kept.content_of(&second, "a"), a);
+
+    // Cut short after the trash was emptied, or before: the next one makes up for it.
+    let third = kept.back_up(&tree(&[("a", &a), ("d", &long(b'd'))]), 3).await.id;
+    let fourth = kept.back_up(&tree(&[("a", &a), ("e", &long(b'e'))]), 4).await.id;
+    let own = kept.root().join(".clonepanel");
+    fs::rename(kept.at(&third).join("manifest"), own.join("due/gone")).unwrap();
+    fs::remove_dir_all(kept.at(&third)).unwrap();
+    fs::rename(kept.at(&fourth).join("manifest"), own.join("due/half")).unwrap();
+    fs::remove_file(kept.file(&fourth, "e")).unwrap();
+    fs::rename(kept.at(&fourth), own.join("trash/half")).unwrap();
+    let fifth = kept.back_up(&tree(&[("a", &a)]), 5).await.id;
+    assert_eq!(indexed(&kept), 4, "a, c, d and the foreign one: the run emptied the trash");
+    kept.store.delete(&second).await.unwrap();
+    assert_eq!(indexed(&kept), 2, "a and the foreign one");
+    assert_eq!(fs::read_dir(own.join("due")).unwrap().count(), 0);
+    assert_eq!(kept.content_of(&fifth, "a"), a);
+
+    // A week later, everything is looked at.
+    let week = filetime::FileTime::from_unix_time(1_600_000_000, 0);
+    filetime::set_file_mtime(own.join("swept"), week).unwrap();
+    kept.store.delete(&fifth).await.unwrap();
+    assert_eq!(indexed(&kept), 0);
+}
+
 #[tokio::test]
 async fn latest_leads_to_the_newest_complete_snapshot() {
     let kept = Kept::new();

@@ -131,7 +131,12 @@ impl ContentIndex {
         Ok(())
     }
 
-    /// Removes the names of contents that no snapshot has any more, and tells how many bytes that freed.
+    /// Removes the name of a content if no snapshot has it any more, and tells how many bytes that freed.
+    pub(crate) fn sweep_one(&self, content: &FileDigest, mode: u32) -> io::Result<u64> {
+        if content.len < SHORTEST { Ok(0) } else { sweep_name(&self.dir, name(content, mode).as_bytes()) }
+    }
+
+    /// Removes the names of all contents that no snapshot has any more, and tells how many bytes that freed.
     pub(crate) fn sweep(&self, threads: usize, stop: &Stop) -> io::Result<u64> {
         let names = handle::names_in(handle::listed_dir_in(&self.dir, b".")?)?;
         let next = AtomicUsize::new(0);
@@ -188,15 +193,17 @@ fn name(content: &FileDigest, mode: u32) -> String {
 fn sweep_dir(dir: &OwnedFd) -> io::Result<u64> {
     let mut freed = 0;
     for name in handle::names_in(dir)? {
-        // Between the look and the unlinking a run may take the content: it then has a name of its own and keeps its data.
-        if let Some(stat) = handle::stat_in(dir, &name.name)?
-            && stat.st_nlink == 1
-        {
-            handle::unlink_in(dir, &name.name)?;
-            freed += handle::len(&stat);
-        }
+        freed += sweep_name(dir, &name.name)?;
     }
     Ok(freed)
+}
+
+fn sweep_name(dir: &OwnedFd, name: &[u8]) -> io::Result<u64> {
+    // Between the look and the unlinking a run may take the content: it then has a name of its own and keeps its data.
+    match handle::stat_in(dir, name)?.filter(|stat| stat.st_nlink == 1) {
+        Some(stat) => handle::unlink_in(dir, name).map(|()| handle::len(&stat)),
+        None => Ok(0),
+    }
 }
 
 /// Gives a file of this length another name. An old name in the way is replaced.

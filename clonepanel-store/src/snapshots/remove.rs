@@ -1,8 +1,13 @@
 //! [`remove_tree`]: removes a directory with all that is in it, fast and without following anything.
 
-use crate::{blocking::Stop, handle};
+use crate::{
+    blocking::Stop,
+    handle::{self, Name},
+};
 use rustix::{fd::OwnedFd, fs::AtFlags, io::Errno};
 use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
     io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -16,6 +21,50 @@ const MAX_DEPTH: usize = 64;
 /// Empties and removes `name` in `parent` on several threads. Names go in the order of their inodes, which is the order in
 /// which a disk has them. What is gone already is no error; after `stop` is set the rest is left for another time.
 pub(crate) fn remove_tree(parent: &OwnedFd, name: &[u8], threads: usize, stop: &Stop) -> io::Result<()> {
+    remove(parent, name, threads, stop, Look::No).map(drop)
+}
+
+/// As [`remove_tree`], and tells which files had no name elsewhere but, perhaps, one: that of the content index.
+pub(crate) fn remove_snapshot(parent: &OwnedFd, name: &[u8], threads: usize, stop: &Stop) -> io::Result<LastNames> {
+    let links = remove(parent, name, threads, stop, Look::AtLinks)?;
+    Ok(LastNames(links.into_values().filter(|links| links.seen + 1 >= links.of).map(|links| links.key).collect()))
+}
+
+/// Keys of the names of files that may have lost their last name outside the content index.
+#[derive(Debug)]
+pub(crate) struct LastNames(HashSet<u64>);
+
+impl LastNames {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a file may be one of them, which lay under this name and has this length.
+    pub(crate) fn may_have(&self, name: &[u8], len: u64) -> bool {
+        self.0.contains(&key(name, len))
+    }
+}
+
+fn key(name: &[u8], len: u64) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((name, len))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    AtLinks,
+    No,
+}
+
+/// How many names an inode had before the first was removed, and how many of them were removed here.
+struct Links {
+    of: u64,
+    seen: u64,
+    key: u64,
+}
+
+type Inodes = HashMap<u64, Links>;
+
+fn remove(parent: &OwnedFd, name: &[u8], threads: usize, stop: &Stop, look: Look) -> io::Result<Inodes> {
     let top = match handle::listed_dir_in(parent, name) {
         Ok(top) => Node {
             parent: None,
@@ -24,9 +73,11 @@ pub(crate) fn remove_tree(parent: &OwnedFd, name: &[u8], threads: usize, stop: &
             dir: Mutex::new(Some(Arc::new(top))),
             open: AtomicUsize::new(1),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Inodes::new()),
         // Not a directory: there is nothing in it.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return handle::unlink_in(parent, name),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return handle::unlink_in(parent, name).map(|()| Inodes::new());
+        }
         Err(error) => return Err(error),
     };
     let top = Arc::new(top);
@@ -34,24 +85,35 @@ pub(crate) fn remove_tree(parent: &OwnedFd, name: &[u8], threads: usize, stop: &
         outside: parent,
         top: Arc::clone(&top),
         stop,
+        look,
         moved: AtomicU32::new(0),
         todo: Mutex::new(Todo { nodes: vec![top], busy: 0, failed: None }),
         more: Condvar::new(),
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(|| removal.work());
-        }
-        removal.work();
+    let inodes = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(|| removal.work())).collect();
+        let own = removal.work();
+        others.into_iter().filter_map(|thread| thread.join().ok()).fold(own, merged)
     });
     let todo = removal.todo.into_inner().unwrap_or_else(PoisonError::into_inner);
-    todo.failed.map_or(Ok(()), Err)
+    todo.failed.map_or(Ok(inodes), Err)
+}
+
+/// Whichever thread looked first saw all names there were: each looks before it removes one.
+fn merged(mut all: Inodes, more: Inodes) -> Inodes {
+    for (inode, links) in more {
+        let known = all.entry(inode).or_insert(Links { seen: 0, ..links });
+        known.of = known.of.max(links.of);
+        known.seen += links.seen;
+    }
+    all
 }
 
 struct Removal<'a> {
     outside: &'a OwnedFd,
     top: Arc<Node>,
     stop: &'a Stop,
+    look: Look,
     moved: AtomicU32,
     todo: Mutex<Todo>,
     more: Condvar,
@@ -75,11 +137,13 @@ struct Node {
 }
 
 impl Removal<'_> {
-    fn work(&self) {
+    fn work(&self) -> Inodes {
+        let mut inodes = Inodes::new();
         while let Some(node) = self.next() {
-            let result = if self.stop.is_set() { Ok(()) } else { self.empty(&node) };
+            let result = if self.stop.is_set() { Ok(()) } else { self.empty(&node, &mut inodes) };
             self.finish_one(result);
         }
+        inodes
     }
 
     fn next(&self) -> Option<Arc<Node>> {
@@ -107,7 +171,7 @@ impl Removal<'_> {
         }
     }
 
-    fn empty(&self, node: &Arc<Node>) -> io::Result<()> {
+    fn empty(&self, node: &Arc<Node>, inodes: &mut Inodes) -> io::Result<()> {
         if let Some(dir) = self.open(node)? {
             let mut names = handle::names_in(&dir)?;
             names.sort_unstable_by_key(|name| name.inode);
@@ -116,6 +180,9 @@ impl Removal<'_> {
                 if name.is_dir(&dir)? {
                     inner.push(self.inner(node, &dir, name.name)?);
                 } else {
+                    if self.look == Look::AtLinks {
+                        look_at(&dir, &name, inodes)?;
+                    }
                     handle::unlink_in(&dir, &name.name)?;
                 }
             }
@@ -186,6 +253,16 @@ impl Removal<'_> {
         }
         Ok(())
     }
+}
+
+fn look_at(dir: &OwnedFd, name: &Name, inodes: &mut Inodes) -> io::Result<()> {
+    if let Some(stat) = handle::stat_in(dir, &name.name)?
+        && stat.st_nlink > 1
+    {
+        let links = || Links { of: stat.st_nlink, seen: 0, key: key(&name.name, handle::len(&stat)) };
+        inodes.entry(stat.st_ino).or_insert_with(links).seen += 1;
+    }
+    Ok(())
 }
 
 impl Node {

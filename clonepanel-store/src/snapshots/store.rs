@@ -9,7 +9,6 @@ use super::{
     options::StoreOptions,
     place::Places,
     reader::{self, Reader},
-    remove::remove_tree,
     space::Space,
     staging::random_name,
     table::RowKind,
@@ -69,9 +68,10 @@ pub(crate) struct Root {
     pub(crate) places: Places,
     pub(super) trash: OwnedFd,
     pub(super) locks: OwnedFd,
-    damaged: OwnedFd,
-    own: Arc<OwnedFd>,
-    content: Arc<ContentIndex>,
+    pub(super) damaged: OwnedFd,
+    pub(super) due: OwnedFd,
+    pub(super) own: Arc<OwnedFd>,
+    pub(super) content: Arc<ContentIndex>,
 }
 
 impl HardLinkStore {
@@ -157,6 +157,7 @@ impl HardLinkStore {
             trash: folder(b"trash").map_err(failed)?,
             locks: folder(b"locks").map_err(failed)?,
             damaged: folder(b"damaged").map_err(failed)?,
+            due: folder(b"due").map_err(failed)?,
             content: Arc::new(ContentIndex::new(content, options.max_links())),
             places: Places { longest_name: format.longest_name },
             own: Arc::new(own),
@@ -227,7 +228,7 @@ impl HardLinkStore {
     pub async fn sweep(&self) -> Result<u64, StoreError> {
         let root = Arc::clone(&self.root);
         let failed = |error| StoreError::from_io("remove what was deleted", error);
-        blocking::run_to_end(move |stop| root.sweep(stop).map_err(failed), failed).await
+        blocking::run_to_end(move |stop| root.sweep_all(stop).map_err(failed), failed).await
     }
 
     async fn run<T: Send + 'static>(
@@ -455,7 +456,7 @@ impl Root {
         }
         // It is gone from the list; what follows only frees its space, and can be made up for at any time.
         self.renew_latest(id, &source);
-        drop(self.sweep(stop));
+        drop(self.sweep_deleted(stop));
         self.space().fill_reserve();
         Ok(())
     }
@@ -464,27 +465,6 @@ impl Root {
         rustix::fs::renameat(source, id.stem(), &self.trash, random_name())?;
         sync_dir(source)?;
         sync_dir(&self.trash)
-    }
-
-    fn sweep(&self, stop: &Stop) -> io::Result<u64> {
-        self.retire_full();
-        self.empty_trash(stop)?;
-        Ok(damage::sweep(&self.damaged)? + self.content.sweep(self.options.threads(), stop)?)
-    }
-
-    /// Removes what can be removed; what cannot does not keep the rest. The first error is told when all is done.
-    pub(super) fn empty_trash(&self, stop: &Stop) -> io::Result<()> {
-        let mut result = Ok(());
-        for name in handle::names_in(handle::listed_dir_in(&self.trash, b".")?)? {
-            let Ok(dir) = handle::listed_dir_in(&self.trash, &name.name) else { continue };
-            // A run may be building on it, somebody reading it, or somebody else be removing it.
-            let removed = lock::take_dir(&dir).and_then(|taken| match taken {
-                true => remove_tree(&self.trash, &name.name, self.options.threads(), stop),
-                false => Ok(()),
-            });
-            result = result.and(removed);
-        }
-        result
     }
 
     /// Points `latest` of a source to a snapshot: a convenience for people, never read by the store.
