@@ -7,6 +7,8 @@
 mod blocking;
 mod handle;
 mod local;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 mod snapshots;
 mod stack;
 

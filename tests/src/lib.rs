@@ -1,4 +1,4 @@
-//! What the tests that cross crates share: a real sshd, a proxy that counts and cuts, the tool as a child process, and a
+//! What the tests that cross crates share: a real sshd, a real MariaDB, a proxy that counts and cuts, the tool as a child process, and a
 //! look at a store that no library of ours has a part in.
 //!
 //! Unpublished. The benches use it too.
@@ -7,6 +7,7 @@
 mod agent_words;
 mod fingerprint;
 mod lacking;
+mod mariadb;
 mod namespace;
 mod proxy;
 mod rsyncs;
@@ -17,6 +18,7 @@ mod tool;
 pub use agent_words::AgentWords;
 pub use fingerprint::Fingerprint;
 pub use lacking::may_lack;
+pub use mariadb::MariaDb;
 pub use namespace::in_own_mounts;
 pub use proxy::Proxy;
 pub use rsyncs::{StockRsync, stock_rsyncs};

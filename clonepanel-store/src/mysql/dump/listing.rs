@@ -1,0 +1,414 @@
+//! [`Listing`]: a dump in progress, told entry by entry.
+
+use super::{
+    super::{
+        DatabaseAddress, DatabaseError, DumpDescription, DumpedObject, DumpedTable, MissingObject, ObjectKind,
+        TableInstant,
+        format::name::{file_stem, quote},
+        layout,
+        session::{Holds, Purpose, Session, text},
+    },
+    catalogue::{Catalogue, Object, Storage, Table, table_names},
+    instant::{Instant, alone, settled},
+    objects,
+    rights::Rights,
+    source::Contents,
+    spool::Spool,
+    table::{self, TableRead},
+};
+use async_trait::async_trait;
+use clonepanel_core::{
+    entry::{Entry, EntryKind, EntryMeta, Freshness},
+    path::RelPath,
+    problem::{Problem, ProblemKind},
+    time::Timestamp,
+    tree::{EntryStream, Listed, TreeError},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// How often a table whose definition changes is read again, each time as of a new moment.
+const ATTEMPTS: u32 = 3;
+
+/// How long it takes until a table is no longer young.
+const YOUNG: Duration = Duration::from_millis(2100);
+
+/// A dump in progress.
+pub(crate) struct Listing {
+    address: DatabaseAddress,
+    directory: PathBuf,
+    contents: Contents,
+    spool: Spool,
+    rights: Rights,
+    catalogue: Session,
+    /// Reads as of one moment for all tables.
+    common: Session,
+    /// What that moment is: a later one than the dump's once the connection was lost.
+    common_instant: TableInstant,
+    settled: String,
+    /// Reads what it holds still.
+    lock: Option<Session>,
+    fuzzy: Option<String>,
+    now: Timestamp,
+    ready: VecDeque<Listed>,
+    tables: VecDeque<Table>,
+    known: BTreeSet<String>,
+    objects: Option<Vec<Object>>,
+    counters: BTreeMap<String, u64>,
+    description: DumpDescription,
+}
+
+impl Listing {
+    /// Takes the moment, and reads what cannot be read as of it later on.
+    pub(crate) async fn begin(
+        address: DatabaseAddress,
+        directory: PathBuf,
+        contents: Contents,
+    ) -> Result<Self, DatabaseError> {
+        let name = address.name().to_owned();
+        let mut session = Session::open(&address, Purpose::Catalogue).await?;
+        let rights = Rights::read(&mut session, &name).await?;
+        let catalogue = settled_catalogue(&mut session, &name).await?;
+        let of = |storage: Storage| {
+            let tables = catalogue.tables.iter().filter(move |table| table.storage == storage);
+            tables.map(|table| table.name.as_str()).collect::<Vec<_>>()
+        };
+        let instant = Instant::take(&address, &of(Storage::Plain), &of(Storage::Transactional)).await?;
+        let mut description = DumpDescription::new(&name);
+        (description.charset, description.collation) = (catalogue.charset.clone(), catalogue.collation.clone());
+        description.server = session.version().to_owned();
+        let now = now(&mut session).await?;
+        let mut listing = Self {
+            spool: Spool::new(&directory),
+            common: instant.reader,
+            common_instant: TableInstant::Common,
+            settled: instant.settled,
+            lock: instant.lock,
+            fuzzy: instant.fuzzy,
+            ready: VecDeque::new(),
+            tables: VecDeque::new(),
+            known: BTreeSet::new(),
+            objects: None,
+            counters: BTreeMap::new(),
+            catalogue: session,
+            address,
+            directory,
+            contents,
+            rights,
+            now,
+            description,
+        };
+        listing.root();
+        listing.unseen(&catalogue);
+        let (plain, mut rest): (Vec<_>, Vec<_>) =
+            catalogue.tables.into_iter().partition(|table| table.storage == Storage::Plain);
+        for table in plain {
+            listing.table(table).await?;
+        }
+        if let Some(lock) = listing.lock.take() {
+            lock.close().await;
+        }
+        // Small ones first: the longer a table waits for its turn, the likelier it is altered before.
+        rest.sort_by(|a, b| a.size.cmp(&b.size).then_with(|| a.name.cmp(&b.name)));
+        listing.tables = rest.into();
+        listing.objects = Some(catalogue.objects);
+        Ok(listing)
+    }
+
+    fn root(&mut self) {
+        self.directory_entry(RelPath::root());
+        for directory in layout::DIRECTORIES {
+            self.directory_entry(layout::path(directory));
+        }
+    }
+
+    fn unseen(&mut self, catalogue: &Catalogue) {
+        let missing = self.rights.unseen(catalogue, self.catalogue.flavour(), self.address.name());
+        for missing in &missing {
+            let directory = match missing.kind {
+                ObjectKind::Trigger => layout::TRIGGERS,
+                ObjectKind::Event => layout::EVENTS,
+                _ => layout::ROUTINES,
+            };
+            self.problem(layout::path(directory), ProblemKind::Unlisted, &missing.why);
+        }
+        self.description.missing = missing;
+    }
+
+    /// Reads a table as of the common moment or, when it was altered since, as of a later one.
+    async fn table(&mut self, table: Table) -> Result<(), DatabaseError> {
+        self.known.insert(table.name.clone());
+        self.table_from(table, true).await
+    }
+
+    /// Tables that were not listed: made since, or passed over by a listing while they were renamed, as a listing is not of one
+    /// moment.
+    async fn newcomers(&mut self) -> Result<(), DatabaseError> {
+        for name in table_names(&mut self.catalogue, self.address.name()).await? {
+            if self.known.insert(name.clone())
+                && let Some(table) = Catalogue::table(&mut self.catalogue, self.address.name(), &name).await?
+            {
+                self.table_from(table, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn table_from(&mut self, mut table: Table, mut is_common: bool) -> Result<(), DatabaseError> {
+        let mut attempt = 0;
+        loop {
+            let outcome = if is_common { self.as_of_common(&table).await } else { self.as_of_now(&table).await };
+            let error = match outcome {
+                Ok((read, instant)) => return self.table_read(&table, read, instant).await,
+                Err(error) => error,
+            };
+            attempt += 1;
+            is_common = error.ends_the_session();
+            if is_common {
+                self.reconnect().await?;
+            }
+            let is_worth_it = error.ends_the_session()
+                || matches!(
+                    error,
+                    DatabaseError::Busy { .. } | DatabaseError::Changed { .. } | DatabaseError::NotFound { .. }
+                );
+            if !is_worth_it || attempt > ATTEMPTS {
+                self.table_lost(&table, &error);
+                return Ok(());
+            }
+            match Catalogue::table(&mut self.catalogue, self.address.name(), &table.name).await? {
+                Some(now) => table = now,
+                None => {
+                    let detail = "the table was dropped after the dump had begun";
+                    self.problem(table_path(&table.name), ProblemKind::Vanished, detail);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn as_of_common(&mut self, table: &Table) -> Result<(TableRead, TableInstant), DatabaseError> {
+        let is_plain = table.storage == Storage::Plain;
+        let (reader, settled, instant) = match (&mut self.lock, table.storage) {
+            (_, Storage::Elsewhere) => (&mut self.common, None, TableInstant::Nowhere),
+            (Some(lock), Storage::Plain) => (lock, None, TableInstant::Common),
+            (None, Storage::Plain) => (&mut self.common, None, TableInstant::Fuzzy),
+            (_, Storage::Transactional) => (&mut self.common, Some(self.settled.as_str()), self.common_instant),
+        };
+        let (database, catalogue) = (self.address.name(), &mut self.catalogue);
+        let read = table::read(table, database, settled, catalogue, reader, &mut self.spool, &self.directory).await;
+        if !is_plain && read.as_ref().is_err_and(|error| !error.ends_the_session()) {
+            // What fails half way has not let go.
+            reader.let_go().await?;
+        }
+        Ok((read?, instant))
+    }
+
+    async fn as_of_now(&mut self, table: &Table) -> Result<(TableRead, TableInstant), DatabaseError> {
+        let (mut reader, instant, settled) = match alone(&self.address, table).await? {
+            Some((reader, instant)) => (reader, instant, None),
+            None => {
+                let mut reader = Session::open(&self.address, Purpose::Rows).await?;
+                let settled = settled(&mut reader).await?;
+                reader.begin_snapshot(Holds::Page).await?;
+                let is_plain = table.storage == Storage::Plain;
+                (reader, if is_plain { TableInstant::Fuzzy } else { TableInstant::Later }, Some(settled))
+            }
+        };
+        let (database, settled, catalogue) = (self.address.name(), settled.as_deref(), &mut self.catalogue);
+        let read =
+            table::read(table, database, settled, catalogue, &mut reader, &mut self.spool, &self.directory).await;
+        reader.close().await;
+        Ok((read?, instant))
+    }
+
+    /// New connections, and a new moment for what is not read yet.
+    async fn reconnect(&mut self) -> Result<(), DatabaseError> {
+        if self.lock.take().is_some() {
+            self.fuzzy = Some("the connection that locked it was lost".to_owned());
+        }
+        self.catalogue = Session::open(&self.address, Purpose::Catalogue).await?;
+        self.common = Session::open(&self.address, Purpose::Rows).await?;
+        self.settled = settled(&mut self.common).await?;
+        self.common_instant = TableInstant::Later;
+        self.common.begin_snapshot(Holds::Page).await
+    }
+
+    async fn table_read(&mut self, table: &Table, read: TableRead, instant: TableInstant) -> Result<(), DatabaseError> {
+        let stem = file_stem(table.name.as_bytes());
+        self.content(table_path(&table.name), read.definition.file().into_bytes()).await?;
+        let rows = layout::path(&format!("{}/{stem}", layout::ROWS));
+        self.directory_entry(rows);
+        for (name, held) in read.files {
+            let path = layout::path(&format!("{}/{stem}/{name}.sql", layout::ROWS));
+            let entry = self.file_entry(path.clone(), held.len());
+            self.contents.put(path, held);
+            self.ready.push_back(Listed::Entry(entry));
+        }
+        if let Some(next) = read.definition.auto_increment {
+            self.counters.insert(table.name.clone(), next);
+        }
+        let mut remarks = Vec::new();
+        match (instant, &self.fuzzy) {
+            (TableInstant::Fuzzy, why) => {
+                let why = why.as_deref().unwrap_or("the table changed while it was read");
+                remarks.push(format!("read while it was written to: its engine has no snapshots, and {why}"));
+            }
+            (TableInstant::Later, _) => {
+                remarks.push("read as of a later moment than the others".to_owned());
+            }
+            (TableInstant::Nowhere, _) => remarks.push("its rows live elsewhere and are not here".to_owned()),
+            (TableInstant::Common, _) => {}
+        }
+        if table.is_versioned {
+            remarks.push("older versions of its rows are not here".to_owned());
+        }
+        self.description.tables.push(DumpedTable {
+            name: table.name.clone(),
+            file: stem,
+            rows: read.sum.rows,
+            checksum: DumpedTable::checksum_of(read.sum),
+            auto_increment: read.definition.auto_increment,
+            instant,
+            remarks,
+        });
+        Ok(())
+    }
+
+    /// A table that cannot be had: what an older dump has of it stands in, all of it.
+    fn table_lost(&mut self, table: &Table, error: &DatabaseError) {
+        let denied = matches!(error, DatabaseError::Denied { .. });
+        let kind = if denied { ProblemKind::Unreadable } else { ProblemKind::Failed };
+        let rows = layout::path(&format!("{}/{}", layout::ROWS, file_stem(table.name.as_bytes())));
+        self.directory_entry(rows.clone());
+        self.problem(table_path(&table.name), kind, &error.line());
+        self.problem(rows, ProblemKind::Unlisted, &error.line());
+        self.description.missing.push(MissingObject {
+            kind: ObjectKind::Table,
+            name: Some(table.name.clone()),
+            why: error.line(),
+            mend: denied.then(|| self.rights.mend("SELECT", self.address.name())),
+        });
+    }
+
+    /// Everything that comes behind the tables.
+    async fn rest(&mut self, listed: Vec<Object>) -> Result<(), DatabaseError> {
+        let read = match objects::read(&listed, self.address.name(), &mut self.catalogue).await {
+            Err(error) if error.ends_the_session() => {
+                self.reconnect().await?;
+                objects::read(&listed, self.address.name(), &mut self.catalogue).await?
+            }
+            read => read?,
+        };
+        for read in read {
+            match read {
+                Ok(read) => {
+                    self.content(layout::path(&read.path), read.content.into_bytes()).await?;
+                    self.description.objects.push(DumpedObject {
+                        kind: read.object.kind,
+                        name: read.object.name,
+                        file: read.path,
+                        definer: read.definer,
+                    });
+                }
+                Err((object, error)) => self.object_lost(object, &error),
+            }
+        }
+        if !self.counters.is_empty() {
+            let line =
+                |(table, next): (&String, &u64)| format!("ALTER TABLE {} AUTO_INCREMENT={next};\n", quote(table));
+            let text: String = self.counters.iter().map(line).collect();
+            self.content(layout::path(layout::COUNTERS), text.into_bytes()).await?;
+        }
+        self.description.tables.sort_by(|a, b| a.name.cmp(&b.name));
+        let text = self.description.file();
+        self.content(layout::path(layout::DESCRIPTION), text).await
+    }
+
+    fn object_lost(&mut self, object: Object, error: &DatabaseError) {
+        let (kind, mend) = match error {
+            DatabaseError::Denied { .. } => {
+                let right = object.right(self.catalogue.flavour());
+                (ProblemKind::Unreadable, Some(self.rights.mend(right, self.address.name())))
+            }
+            DatabaseError::NotFound { .. } => (ProblemKind::Vanished, None),
+            _ => (ProblemKind::Failed, None),
+        };
+        self.problem(layout::path(&objects::path(&object, 0)), kind, &error.line());
+        if kind.is_loss() {
+            let missing = MissingObject { kind: object.kind, name: Some(object.name), why: error.line(), mend };
+            self.description.missing.push(missing);
+        }
+    }
+
+    async fn content(&mut self, path: RelPath, content: Vec<u8>) -> Result<(), DatabaseError> {
+        let entry = self.file_entry(path.clone(), content.len() as u64);
+        let held = self.spool.keep(content).await.map_err(|source| DatabaseError::Spool { source })?;
+        self.contents.put(path, held);
+        self.ready.push_back(Listed::Entry(entry));
+        Ok(())
+    }
+
+    /// Others than its owner have no business with what is in a database. That length and time are as before says nothing.
+    fn file_entry(&self, path: RelPath, len: u64) -> Entry {
+        let meta = EntryMeta { mode: 0o600, mtime: self.now, freshness: Freshness::Touched, ..EntryMeta::default() };
+        Entry { path, kind: EntryKind::File { len, hardlink_to: None }, meta }
+    }
+
+    fn directory_entry(&mut self, path: RelPath) {
+        let meta = EntryMeta { mode: 0o700, mtime: self.now, ..EntryMeta::default() };
+        self.ready.push_back(Listed::Entry(Entry { path, kind: EntryKind::Dir, meta }));
+    }
+
+    fn problem(&mut self, path: RelPath, kind: ProblemKind, detail: &str) {
+        self.ready.push_back(Listed::Problem(Problem::new(path, kind, detail)));
+    }
+
+    async fn go_on(&mut self) -> Result<(), DatabaseError> {
+        if let Some(table) = self.tables.pop_front() {
+            self.table(table).await
+        } else if let Some(objects) = self.objects.take() {
+            self.newcomers().await?;
+            self.rest(objects).await
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn table_path(name: &str) -> RelPath {
+    layout::path(&format!("{}/{}.sql", layout::TABLES, file_stem(name.as_bytes())))
+}
+
+/// The catalogue, once no table in it is so young that nobody can tell whether it came under its name before the snapshot.
+async fn settled_catalogue(session: &mut Session, database: &str) -> Result<Catalogue, DatabaseError> {
+    for _ in 0..2 {
+        let settled = settled(session).await?;
+        let catalogue = Catalogue::read(session, database).await?;
+        if catalogue.tables.iter().all(|table| table.created < settled) {
+            return Ok(catalogue);
+        }
+        tokio::time::sleep(YOUNG).await;
+    }
+    Catalogue::read(session, database).await
+}
+
+/// The server's own clock.
+async fn now(session: &mut Session) -> Result<Timestamp, DatabaseError> {
+    let answer = session.one("asking for the time", "SELECT FLOOR(UNIX_TIMESTAMP(NOW(6)))").await?;
+    let secs = answer.first().map(text).transpose()?.and_then(|secs| secs.parse().ok());
+    Ok(Timestamp::from_secs(secs.unwrap_or_default()))
+}
+
+#[async_trait]
+impl EntryStream for Listing {
+    async fn next(&mut self) -> Result<Option<Listed>, TreeError> {
+        while self.ready.is_empty() && (!self.tables.is_empty() || self.objects.is_some()) {
+            self.go_on().await.map_err(|error| error.at(&RelPath::root()))?;
+        }
+        Ok(self.ready.pop_front())
+    }
+}

@@ -1,0 +1,198 @@
+//! Reading the rows of a table, in the order of a key where it has one.
+
+use super::{
+    super::{
+        DatabaseError,
+        format::{literal::Form, name::quote},
+        session::{Answer, Session, bytes, text},
+    },
+    catalogue::{Key, Table},
+};
+use std::ops::Range;
+
+const ACTION: &str = "reading rows";
+
+/// So many bytes of rows are asked for at once: while they are read, whoever wants to alter the table waits for us, and
+/// everybody else for them.
+const PAGE: u64 = 2 << 20;
+const FIRST_PAGE: u64 = 256;
+const MOST_ROWS: u64 = 100_000;
+
+/// A row, as its literals with commas in between, and where its key stands in it.
+#[derive(Debug, Default)]
+pub(crate) struct RowText {
+    pub(crate) text: Vec<u8>,
+    cells: Vec<Range<usize>>,
+}
+
+/// Reads a table with a key, page by page.
+#[derive(Debug)]
+pub(crate) struct Pages<'a> {
+    table: &'a Table,
+    key: &'a Key,
+    select: String,
+    page: u64,
+    /// The literals of the key of the last row.
+    last: Option<Vec<String>>,
+    done: bool,
+}
+
+impl<'a> Pages<'a> {
+    pub(crate) fn new(table: &'a Table, key: &'a Key) -> Self {
+        Self { table, key, select: select(table), page: FIRST_PAGE, last: None, done: false }
+    }
+
+    /// Reads the next rows and hands each to `take`, without holding anything at the server afterwards; `false` when there were
+    /// no more.
+    pub(crate) async fn next(
+        &mut self,
+        session: &mut Session,
+        take: &mut (dyn FnMut(&RowText) + Send),
+    ) -> Result<bool, DatabaseError> {
+        if self.done {
+            return Ok(false);
+        }
+        let mut answer = session.ask(ACTION, &self.question()).await?;
+        let mut row = RowText::default();
+        let (mut rows, mut len) = (0, 0);
+        while let Some(values) = answer.next().await? {
+            row.fill(self.table, &values)?;
+            rows += 1;
+            len += row.text.len() as u64;
+            take(&row);
+        }
+        drop(answer);
+        session.let_go().await?;
+        if rows < self.page {
+            self.done = true;
+            return Ok(rows > 0);
+        }
+        self.last = Some(row.key_literals(self.key)?);
+        let ideal = rows * PAGE / len.max(1);
+        self.page = ideal.clamp(1, self.page * 8).min(MOST_ROWS);
+        Ok(true)
+    }
+
+    fn question(&self) -> String {
+        let names = self.key.columns.iter().filter_map(|&at| Some(quote(&self.table.columns.get(at)?.name)));
+        let names: Vec<_> = names.collect();
+        let condition = self.last.as_ref().map(|last| format!(" WHERE {}", behind(&names, last))).unwrap_or_default();
+        let (select, key, order) = (&self.select, quote(&self.key.name), names.join(","));
+        format!("{select} FORCE INDEX ({key}){condition} ORDER BY {order} LIMIT {}", self.page)
+    }
+}
+
+/// All rows of a table, in no order. Until they are all read, whoever wants to alter the table waits.
+#[derive(Debug)]
+pub(crate) struct AllRows<'a> {
+    table: &'a Table,
+    answer: Answer<'a>,
+    row: RowText,
+}
+
+impl<'a> AllRows<'a> {
+    pub(crate) async fn of(table: &'a Table, session: &'a mut Session) -> Result<Self, DatabaseError> {
+        let answer = session.ask(ACTION, &select(table)).await?;
+        Ok(Self { table, answer, row: RowText::default() })
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<&RowText>, DatabaseError> {
+        let Some(values) = self.answer.next().await? else { return Ok(None) };
+        self.row.fill(self.table, &values)?;
+        Ok(Some(&self.row))
+    }
+}
+
+/// How many rows the server counts, at the same moment.
+pub(crate) async fn count(table: &Table, session: &mut Session) -> Result<u64, DatabaseError> {
+    let counted = session.one(ACTION, &format!("SELECT COUNT(*) FROM {}", quote(&table.name))).await?;
+    session.let_go().await?;
+    let counted = counted.first().map(text).transpose()?.and_then(|count| count.parse().ok());
+    counted.ok_or_else(|| DatabaseError::nonsense(ACTION, "a count is no number"))
+}
+
+fn select(table: &Table) -> String {
+    let expressions: Vec<_> = table.columns.iter().map(|column| column.expression.as_str()).collect();
+    // A table whose every column is computed still has rows.
+    let expressions = if expressions.is_empty() { "NULL".to_owned() } else { expressions.join(",") };
+    format!("SELECT {expressions} FROM {}", quote(&table.name))
+}
+
+/// What is true for the rows behind the one with this key, in a form that every server finds its index in.
+fn behind(names: &[String], last: &[String]) -> String {
+    match (names, last) {
+        ([name], [value]) => format!("{name} > {value}"),
+        ([name, names @ ..], [value, last @ ..]) => {
+            format!("{name} >= {value} AND ({name} > {value} OR {})", behind(names, last))
+        }
+        _ => "TRUE".to_owned(),
+    }
+}
+
+impl RowText {
+    fn fill(&mut self, table: &Table, values: &[mysql_async::Value]) -> Result<(), DatabaseError> {
+        self.text.clear();
+        self.cells.clear();
+        if table.columns.is_empty() {
+            return Ok(());
+        }
+        if values.len() != table.columns.len() {
+            return Err(DatabaseError::nonsense(ACTION, "a row has other columns than were asked for"));
+        }
+        for (column, value) in table.columns.iter().zip(values) {
+            if !self.cells.is_empty() {
+                self.text.push(b',');
+            }
+            let from = self.text.len();
+            let written = column.form.write(bytes(value), &mut self.text);
+            written.map_err(|_| DatabaseError::nonsense(ACTION, "a value is not of the type of its column"))?;
+            self.cells.push(from..self.text.len());
+        }
+        Ok(())
+    }
+
+    /// The literals of the key, in its order.
+    pub(crate) fn key<'t>(&'t self, key: &'t Key) -> impl Iterator<Item = &'t [u8]> {
+        key.columns.iter().filter_map(|&at| self.text.get(self.cells.get(at)?.clone()))
+    }
+
+    fn key_literals(&self, key: &Key) -> Result<Vec<String>, DatabaseError> {
+        let literals = self.key(key).map(|literal| String::from_utf8(literal.to_vec()));
+        literals.collect::<Result<_, _>>().map_err(|error| DatabaseError::nonsense(ACTION, error))
+    }
+
+    /// The name of a file that begins with this row: numbers with as many digits as there can be, so that the order of names is
+    /// that of keys.
+    pub(crate) fn file_name(&self, table: &Table, key: &Key) -> Vec<u8> {
+        let mut name = Vec::new();
+        for (literal, &at) in self.key(key).zip(&key.columns) {
+            if !name.is_empty() {
+                name.push(b',');
+            }
+            let is_number = table.columns.get(at).is_some_and(|column| column.form == Form::Number);
+            if is_number && literal.iter().all(u8::is_ascii_digit) {
+                name.extend(std::iter::repeat_n(b'0', 20usize.saturating_sub(literal.len())));
+                name.extend_from_slice(literal);
+            } else {
+                name.push(b'k');
+                name.extend(literal.iter().filter(|&&b| b != b'\''));
+            }
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_several_columns_is_followed() {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        assert_eq!(behind(&owned(&["`a`"]), &owned(&["5"])), "`a` > 5");
+        assert_eq!(
+            behind(&owned(&["`a`", "`b`", "`c`"]), &owned(&["5", "'x'", "0x00"])),
+            "`a` >= 5 AND (`a` > 5 OR `b` >= 'x' AND (`b` > 'x' OR `c` > 0x00))"
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! [`Session`]: a connection in a known state, on which nothing waits for ever.
+
+use super::{DatabaseAddress, DatabaseError};
+use mysql_async::{Conn, QueryResult, Row, TextProtocol, Value, prelude::Queryable as _};
+use std::time::Duration;
+
+/// How long an answer, or the next row of one, is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest packet that is taken from a server: what the protocol itself allows for a row.
+pub(crate) const MAX_PACKET: usize = 1 << 30;
+/// The most rows that are taken in answer to a question about the catalogue.
+const MAX_ANSWER: usize = 1_000_000;
+/// The longest version of a server, in bytes.
+const MAX_VERSION: usize = 100;
+/// How long a lock is waited for, in seconds: those behind us wait as long.
+const LOCK_WAIT: u32 = 2;
+
+/// A connection in a known state.
+#[derive(Debug)]
+pub(crate) struct Session {
+    conn: Conn,
+    flavour: Flavour,
+    version: String,
+    holds: Holds,
+}
+
+/// What a session keeps from others once it has read a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// Nothing that it could let go of.
+    Nothing,
+    /// Its definition, until the transaction goes back to its savepoint: after each page.
+    Page,
+    /// Its definition, until it is told to let go of it.
+    Table,
+}
+
+/// Whose server it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    MariaDb,
+    MySql,
+}
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Texts of the catalogue, as UTF-8; and writing.
+    Catalogue,
+    /// Rows, each column in its own character set.
+    Rows,
+}
+
+impl Session {
+    pub(crate) async fn open(address: &DatabaseAddress, purpose: Purpose) -> Result<Self, DatabaseError> {
+        let action = "logging in";
+        let conn = within(action, Conn::new(address.options())).await?;
+        let mut session = Self { conn, flavour: Flavour::MySql, version: String::new(), holds: Holds::Nothing };
+        let version = session.one(action, "SELECT VERSION()").await?;
+        session.version = version.first().and_then(|value| text(value).ok()).unwrap_or_default();
+        session.version.truncate(session.version.floor_char_boundary(MAX_VERSION));
+        if session.version.contains("MariaDB") {
+            session.flavour = Flavour::MariaDb;
+        }
+        let unlimited = match session.flavour {
+            Flavour::MariaDb => "max_statement_time=0",
+            Flavour::MySql => "max_execution_time=0",
+        };
+        session
+            .run(
+                action,
+                &format!(
+                    "SET sql_mode='', time_zone='+00:00', lock_wait_timeout={LOCK_WAIT}, sql_quote_show_create=1, \
+                     sql_select_limit=18446744073709551615, sql_big_selects=1, net_write_timeout=600, {unlimited}"
+                ),
+            )
+            .await?;
+        session.run(action, "SET NAMES utf8mb4").await?;
+        if purpose == Purpose::Rows {
+            session.run(action, "SET character_set_results=NULL").await?;
+        }
+        Ok(session)
+    }
+
+    pub(crate) const fn flavour(&self) -> Flavour {
+        self.flavour
+    }
+
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Runs a statement whose result, if any, does not matter.
+    pub(crate) async fn run(&mut self, action: &'static str, statement: &str) -> Result<(), DatabaseError> {
+        within(action, self.conn.query_drop(statement)).await
+    }
+
+    /// Runs a statement as the single one that it is: a server that finds a second one behind it refuses both.
+    pub(crate) async fn run_single(&mut self, action: &'static str, statement: &str) -> Result<(), DatabaseError> {
+        let prepared = within(action, self.conn.prep(statement)).await?;
+        within(action, self.conn.exec_drop(&prepared, ())).await?;
+        within(action, self.conn.close(prepared)).await
+    }
+
+    /// All rows of an answer about the catalogue.
+    pub(crate) async fn rows(
+        &mut self,
+        action: &'static str,
+        question: &str,
+    ) -> Result<Vec<Vec<Value>>, DatabaseError> {
+        let mut answer = self.ask(action, question).await?;
+        let mut rows = Vec::new();
+        while let Some(row) = answer.next().await? {
+            rows.push(row);
+            if rows.len() > MAX_ANSWER {
+                return Err(DatabaseError::nonsense(action, "it has too many rows"));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The first row of an answer; empty when there is none.
+    pub(crate) async fn one(&mut self, action: &'static str, question: &str) -> Result<Vec<Value>, DatabaseError> {
+        let row: Option<Row> = within(action, self.conn.query_first(question)).await?;
+        Ok(row.map(Row::unwrap).unwrap_or_default())
+    }
+
+    /// The rows of an answer one by one, as they come.
+    pub(crate) async fn ask(&mut self, action: &'static str, question: &str) -> Result<Answer<'_>, DatabaseError> {
+        let result = within(action, self.conn.query_iter(question.to_owned())).await?;
+        Ok(Answer { action, result })
+    }
+
+    /// Begins a transaction that sees one moment.
+    pub(crate) async fn begin_snapshot(&mut self, holds: Holds) -> Result<(), DatabaseError> {
+        let action = "taking a snapshot";
+        self.run(action, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
+        self.run(action, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
+        self.run(action, "SAVEPOINT clonepanel").await?;
+        self.holds = holds;
+        Ok(())
+    }
+
+    /// Lets go of the definition of a table that was read. Otherwise whoever alters it waits, and everybody else for them.
+    pub(crate) async fn let_go(&mut self) -> Result<(), DatabaseError> {
+        match self.holds {
+            Holds::Page => self.run("letting go of a table", "ROLLBACK TO SAVEPOINT clonepanel").await,
+            Holds::Nothing | Holds::Table => Ok(()),
+        }
+    }
+
+    /// Says goodbye. A session that is only dropped does so later.
+    pub(crate) async fn close(self) {
+        // Whatever it answers, it is over.
+        let _ = within("logging out", self.conn.disconnect()).await;
+    }
+}
+
+/// Rows that are coming.
+#[derive(Debug)]
+pub(crate) struct Answer<'a> {
+    action: &'static str,
+    result: QueryResult<'a, 'static, TextProtocol>,
+}
+
+impl Answer<'_> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<Value>>, DatabaseError> {
+        let row = within(self.action, self.result.next()).await?;
+        Ok(row.map(Row::unwrap))
+    }
+}
+
+async fn within<T>(
+    action: &'static str,
+    work: impl Future<Output = Result<T, mysql_async::Error>>,
+) -> Result<T, DatabaseError> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(|error| DatabaseError::of(action, error)),
+        Err(_) => Err(DatabaseError::Silent { action }),
+    }
+}
+
+/// The bytes of a value; `None` for `NULL`.
+pub(crate) fn bytes(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::Bytes(bytes) => Some(bytes),
+        _ => None,
+    }
+}
+
+/// A value of the catalogue as text; `NULL` is empty.
+pub(crate) fn text(value: &Value) -> Result<String, DatabaseError> {
+    let bytes = bytes(value).unwrap_or_default().to_vec();
+    String::from_utf8(bytes).map_err(|error| DatabaseError::nonsense("reading the catalogue", error))
+}
+
+/// A string literal.
+pub(crate) fn string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('\'');
+    for c in text.chars() {
+        if matches!(c, '\'' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted.push('\'');
+    quoted
+}

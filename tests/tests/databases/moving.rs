@@ -1,0 +1,207 @@
+//! Databases that are written to, and altered, while they are dumped.
+
+use super::{Dumped, dumped::root};
+use clonepanel_core::tree::{Listed, TreeSource as _};
+use clonepanel_store::mysql::{DatabaseSource, TableInstant};
+use clonepanel_tests::MariaDb;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+/// How many dumps: `tests/campaign` asks for more.
+fn rounds(usual: usize) -> usize {
+    std::env::var("CLONEPANEL_DUMPS").map_or(usual, |count| count.parse().expect("a number"))
+}
+
+/// The values of the rows of a table, as far as they are numbers.
+fn numbers(dumped: &Dumped, table: &str) -> Vec<Vec<i64>> {
+    let files = dumped.files.iter().filter(|(path, _)| path.starts_with(&format!("10-data/{table}/")));
+    let lines = files.flat_map(|(_, content)| std::str::from_utf8(content).unwrap().lines().skip(2));
+    let row = |line: &str| {
+        let values = line.trim_start_matches('(').trim_end_matches([';', ',']).trim_end_matches(')');
+        values.split(',').filter_map(|value| value.parse().ok()).collect()
+    };
+    lines.map(row).collect()
+}
+
+/// Ends the writers also when the test fails.
+struct Stop<'a>(&'a MariaDb, &'a str);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.run("", self.1);
+    }
+}
+
+const BANK: &str = "
+CREATE DATABASE bank; CREATE DATABASE control; CREATE TABLE control.running (yes int); INSERT INTO control.running VALUES (1);
+USE bank;
+CREATE TABLE accounts (id int NOT NULL PRIMARY KEY, amount int NOT NULL) ENGINE=InnoDB;
+INSERT INTO accounts SELECT seq, 1000 FROM seq_1_to_50;
+CREATE TABLE more_accounts LIKE accounts; INSERT INTO more_accounts SELECT * FROM accounts;
+CREATE TABLE orders (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB;
+CREATE TABLE invoices (id int NOT NULL PRIMARY KEY) ENGINE=MyISAM;
+CREATE TABLE receipts (id int NOT NULL PRIMARY KEY) ENGINE=Aria;
+DELIMITER ;;
+CREATE PROCEDURE control.transfer() BEGIN
+  DECLARE CONTINUE HANDLER FOR 1213, 1205 ROLLBACK;
+  WHILE (SELECT yes FROM control.running) DO
+    START TRANSACTION;
+    SET @sum = FLOOR(RAND() * 100), @from = 1 + FLOOR(RAND() * 50), @to = 1 + FLOOR(RAND() * 50);
+    UPDATE bank.accounts SET amount = amount - @sum WHERE id = @from;
+    UPDATE bank.more_accounts SET amount = amount + @sum WHERE id = @to;
+    COMMIT;
+  END WHILE;
+END;;
+CREATE PROCEDURE control.trade() BEGIN
+  DECLARE n int DEFAULT 0;
+  WHILE (SELECT yes FROM control.running) DO
+    SET n = n + 1;
+    INSERT INTO bank.orders VALUES (n); INSERT INTO bank.invoices VALUES (n); INSERT INTO bank.receipts VALUES (n);
+  END WHILE;
+END;;
+";
+
+#[test]
+fn every_dump_is_of_one_moment_whatever_the_engine() {
+    let server = MariaDb::start();
+    server.run("", BANK);
+    thread::scope(|scope| {
+        let stop = Stop(&server, "UPDATE control.running SET yes = 0");
+        scope.spawn(|| server.run("bank", "CALL control.transfer()"));
+        scope.spawn(|| server.run("bank", "CALL control.transfer()"));
+        scope.spawn(|| server.run("bank", "CALL control.trade()"));
+        let mut traded = 0;
+        for round in 0..rounds(20) {
+            let dumped = Dumped::of(root(&server, "bank"));
+            assert_eq!(dumped.problems, []);
+            assert!(dumped.description().tables.iter().all(|table| table.instant == TableInstant::Common), "{round}");
+            let sum = |table| numbers(&dumped, table).iter().map(|row| row[1]).sum::<i64>();
+            assert_eq!(sum("accounts") + sum("more_accounts"), 100_000, "round {round}");
+            let count = |table| numbers(&dumped, table).len();
+            let (orders, invoices, receipts) = (count("orders"), count("invoices"), count("receipts"));
+            assert!(invoices <= orders && orders <= invoices + 1, "round {round}: {orders} {invoices}");
+            assert!(receipts <= invoices && invoices <= receipts + 1, "round {round}: {invoices} {receipts}");
+            traded = orders;
+        }
+        assert!(traded > 0, "somebody wrote meanwhile");
+        drop(stop);
+    });
+}
+
+const STORM: &str = "
+CREATE DATABASE storm; USE storm;
+CREATE TABLE swapped (id int NOT NULL PRIMARY KEY, generation int NOT NULL) ENGINE=InnoDB;
+INSERT INTO swapped SELECT seq, 0 FROM seq_1_to_2000;
+CREATE TABLE emptied LIKE swapped; INSERT INTO emptied SELECT * FROM swapped;
+CREATE TABLE altered (id int NOT NULL PRIMARY KEY, pad varchar(300) NOT NULL) ENGINE=InnoDB;
+INSERT INTO altered SELECT seq, repeat('x', 300) FROM seq_1_to_5000;
+CREATE TABLE rebuilt LIKE altered; INSERT INTO rebuilt SELECT * FROM altered;
+";
+
+/// A table that is read is of one generation, or it is told to be missing.
+#[test]
+fn a_storm_of_alterations_makes_no_quiet_wrong_table() {
+    let server = MariaDb::start();
+    server.run("", STORM);
+    let running = AtomicBool::new(true);
+    thread::scope(|scope| {
+        struct Calm<'a>(&'a AtomicBool);
+        impl Drop for Calm<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Relaxed);
+            }
+        }
+        let calm = Calm(&running);
+        let again = |make: fn(u32) -> String| {
+            let (server, running) = (&server, &running);
+            scope.spawn(move || {
+                let mut generation = 0;
+                while running.load(Ordering::Relaxed) {
+                    generation += 1;
+                    // What cannot be done at this moment is not what is tested.
+                    let _ = server.client("storm", &["--force"], make(generation).as_bytes());
+                    thread::sleep(Duration::from_millis(300));
+                }
+            });
+        };
+        again(|n| {
+            format!(
+                "SET lock_wait_timeout=5; CREATE TABLE next LIKE swapped; INSERT INTO next SELECT seq, {n} FROM seq_1_to_2000; \
+                 RENAME TABLE swapped TO old, next TO swapped; DROP TABLE old;"
+            )
+        });
+        again(|n| {
+            format!(
+                "SET lock_wait_timeout=5; ALTER TABLE altered ADD c{n} int DEFAULT {n}, ALGORITHM=INSTANT; \
+                 ALTER TABLE altered DROP c{n};"
+            )
+        });
+        again(|n| {
+            format!(
+                "SET lock_wait_timeout=5; ALTER TABLE rebuilt ENGINE=InnoDB; TRUNCATE emptied; \
+                 INSERT INTO emptied SELECT seq, {n} FROM seq_1_to_2000;"
+            )
+        });
+        let mut complete = 0;
+        for round in 0..rounds(6) {
+            let dumped = Dumped::of(root(&server, "storm"));
+            let description = dumped.description();
+            for table in &description.tables {
+                let rows = numbers(&dumped, &table.name);
+                assert_eq!(rows.len() as u64, table.rows);
+                let counts: &[usize] = match table.name.as_str() {
+                    "swapped" => &[2000],
+                    "next" | "emptied" | "old" => &[0, 2000],
+                    _ => &[5000],
+                };
+                assert!(counts.contains(&rows.len()), "round {round}: {} has {} rows", table.name, rows.len());
+                if counts.contains(&2000) {
+                    assert!(
+                        rows.windows(2).all(|pair| pair[0][1] == pair[1][1]),
+                        "{} is of two generations",
+                        table.name
+                    );
+                }
+            }
+            // What is not there is told to be.
+            for table in ["swapped", "emptied", "altered", "rebuilt"] {
+                let there = description.tables.iter().any(|known| known.name == table);
+                let told =
+                    dumped.problems.iter().any(|problem| problem.path.to_string().ends_with(&format!("/{table}.sql")));
+                assert!(there || told, "round {round}: {table} is neither here nor told to be missing");
+                complete += usize::from(there);
+            }
+            // And what is there can be loaded.
+            server.run("", "CREATE OR REPLACE DATABASE loaded");
+            let _ = server.client("loaded", &[], &dumped.sql());
+        }
+        assert!(complete >= rounds(6) * 3, "most tables are read in spite of it: {complete}");
+        drop(calm);
+    });
+}
+
+#[test]
+fn nobody_waits_while_a_dump_is_not_asked_to_go_on() {
+    let server = MariaDb::start();
+    server.run("", STORM);
+    server.run("storm", "CREATE TABLE held (id int NOT NULL PRIMARY KEY) ENGINE=MyISAM; INSERT INTO held VALUES (1)");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let source = DatabaseSource::new(root(&server, "storm"));
+        let mut entries = source.entries().await.unwrap();
+        let mut listed = 0;
+        while let Some(entry) = entries.next().await.unwrap() {
+            listed += usize::from(matches!(entry, Listed::Entry(_)));
+            // Fails after a second if anything is locked.
+            server.run(
+                "storm",
+                "SET lock_wait_timeout=1; ALTER TABLE altered COMMENT 'x'; INSERT INTO swapped VALUES (5000, 0); DELETE FROM swapped \
+                 WHERE id = 5000; ALTER TABLE rebuilt FORCE; INSERT INTO held VALUES (2); DELETE FROM held WHERE id = 2;",
+            );
+        }
+        assert!(listed > 15);
+    });
+}
