@@ -5,10 +5,12 @@
 //! runs them with [`transport_contract!`](crate::transport_contract).
 
 mod error;
+mod leaving;
 mod report;
 mod request;
 
 pub use error::TransportError;
+pub use leaving::leaving;
 pub use report::TransferReport;
 pub use request::{Deletion, PullRequest, PushRequest};
 
@@ -51,7 +53,8 @@ pub trait Transport: Send + Sync {
     /// Writes the tree of `source` to the far end.
     ///
     /// - **T9** afterwards the far end holds every entry of the source, exactly;
-    /// - **T10** nothing is deleted there unless the request says so, and never more than it allows.
+    /// - **T10** nothing is deleted there unless the request says so, and never more than it allows, by number or by share:
+    ///   what is [`leaving`] is counted before anything is deleted.
     ///
     /// # Errors
     /// [`TransportError`] by what to do next; [`TransportError::Unsupported`] from a transport that only reads.

@@ -42,10 +42,7 @@ pub use operation::{DeltaError, Operation, Operations};
 pub use options::{Content, SignatureOptions};
 pub use signature::{Index, Signature, SignatureBuilder, SignatureError};
 
-// For the sender of the wire, which is on its way.
-#[allow(unused_imports)]
 pub(crate) use search::{Search, Searchable, Step};
 pub(crate) use strong::{Hasher, StrongSum};
 pub(crate) use wire_signature::{BlockRule, StrongLength, WireSignatureBuilder};
-#[allow(unused_imports)]
 pub(crate) use wire_sums::WireSums;

@@ -1,8 +1,9 @@
 //! A native client of the stock rsync protocol (30 to 32), as a ClonePanel transport.
 //!
 //! The far end is any hosting account with ssh and rsync 3.0 or later; nothing is installed there. The protocol is written
-//! as state machines without I/O (`wire` < `delta` < `session`); one loop (`pull`) moves bytes between them, a child
-//! process and a [`TreeSink`](clonepanel_core::tree::TreeSink).
+//! as state machines without I/O (`wire` < `delta` < `session`); one loop for each direction (`pull`, `push`) moves bytes between
+//! them, a child process and a [`TreeSink`](clonepanel_core::tree::TreeSink) or
+//! [`TreeSource`](clonepanel_core::tree::TreeSource).
 //!
 //! ```no_run
 //! use clonepanel_core::{transport::{PullRequest, Transport}, tree::TreeSink};
@@ -21,13 +22,16 @@ pub mod agent;
 mod connect;
 pub mod delta;
 mod error;
+mod failure;
 #[cfg(feature = "fuzz")]
 #[doc(hidden)]
 pub mod fuzz;
 mod messages;
 mod options;
+mod pace;
 mod preamble;
 mod pull;
+mod push;
 mod session;
 mod transport;
 mod wire;

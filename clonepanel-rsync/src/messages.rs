@@ -72,6 +72,16 @@ impl Messages {
         Some(line.to_vec())
     }
 
+    /// The lines, raw.
+    pub(crate) fn lines(&self) -> &[(Severity, Vec<u8>)] {
+        &self.lines
+    }
+
+    /// Whether there were more than are kept.
+    pub(crate) const fn is_overfull(&self) -> bool {
+        self.is_overfull
+    }
+
     /// Everything that was said, escaped, one line each.
     pub(crate) fn text(&self) -> String {
         let lines = self.lines.iter().map(|(_, line)| shown(line));
@@ -177,7 +187,7 @@ impl Meaning {
 }
 
 /// The path in quotes or in brackets, with rsync's `\#ooo` escapes undone.
-fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn quoted_path(line: &[u8]) -> Option<Vec<u8>> {
     let (open, close) = match line.iter().position(|&byte| byte == b'"') {
         Some(at) => (at, line.iter().rposition(|&byte| byte == b'"')?),
         None => (line.iter().position(|&byte| byte == b'(')?, line.iter().position(|&byte| byte == b')')?),
@@ -203,7 +213,7 @@ fn octal_escape(escape: &[u8]) -> Option<u8> {
 }
 
 /// The path itself and what is left of it when parts are taken from the front, longest first.
-fn suffixes(path: &[u8]) -> impl Iterator<Item = RelPath> {
+pub(crate) fn suffixes(path: &[u8]) -> impl Iterator<Item = RelPath> {
     let starts =
         std::iter::once(0).chain(path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1));
     starts.filter_map(|at| RelPath::try_from(path.get(at..)?).ok()).filter(|path| !path.is_root())

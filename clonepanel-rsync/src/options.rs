@@ -86,7 +86,7 @@ impl RsyncOptions {
         Self::default()
     }
 
-    /// Reads at most so many bytes a second; at least 1024.
+    /// Reads (in a push: writes) at most so many bytes a second; at least 1024.
     #[must_use]
     pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
         self.bandwidth = Some(bytes_per_second.max(1024));
@@ -114,7 +114,7 @@ impl RsyncOptions {
         self
     }
 
-    /// Gives up on a pull in which less than this arrived or was matched within a progress timeout, in bytes, on the average of
+    /// Gives up on a transfer in which less than this moved or was matched within a progress timeout, in bytes, on the average of
     /// four in a row: a far end that drips would hold it up for ever. 1024 unless set, which no host is too slow for.
     #[must_use]
     pub const fn minimum_progress(mut self, bytes: u64) -> Self {

@@ -38,7 +38,7 @@ impl PullCommand {
             return Self { command: RemoteCommand::new(words), marker: None };
         }
         let marker = marker();
-        let mut script = Script::new(&marker, root);
+        let mut script = Script::new(&marker, root, Root::Expected);
         script.look_for(&paths).add(CLOCK);
         if let Some(since) = request.fresh_since() {
             script.find_touched(&paths, since.before(UNSETTLED));
@@ -53,6 +53,50 @@ impl PullCommand {
     }
 }
 
+/// The command of a push: the script and what its report begins with, or rsync alone.
+#[derive(Debug)]
+pub(crate) struct PushCommand {
+    pub(crate) command: RemoteCommand,
+    pub(crate) marker: Option<Vec<u8>>,
+}
+
+/// Where a far end keeps what arrived of a file when the connection broke, below the file's own directory: the next push goes
+/// on from there.
+const PARTIAL_DIR: &[u8] = b".clonepanel-partial";
+
+impl PushCommand {
+    /// Writes to `root`, which is made when it is missing. With a limit the far end deletes what it was not told of, last of
+    /// all.
+    pub(crate) fn new(root: &[u8], max_delete: Option<u64>, options: &RsyncOptions) -> Self {
+        // Without `i`: the whole list goes first. Without `I`: partial files are no place to write to.
+        let compresses = if options.wanted().compressors.is_empty() { "" } else { "z" };
+        let letters = format!("-logDtprH{compresses}e.LfxCvu");
+        let mut words = vec![options.rsync_program.clone(), b"--server".to_vec(), letters.into_bytes()];
+        words.extend([b"--partial-dir".to_vec(), PARTIAL_DIR.to_vec()]);
+        if let Some(limit) = max_delete {
+            // With a format, each deletion is told by name: protocol 30 has no counter.
+            words.extend([b"--delete-after".to_vec(), b"--log-format=%i".to_vec()]);
+            words.push(format!("--max-delete={}", limit.min(MAX_DELETE)).into_bytes());
+        }
+        words.push(b".".to_vec());
+        if options.change_detection == ChangeDetection::SizeAndTime {
+            words.push(under(root, b"./"));
+            return Self { command: RemoteCommand::new(words), marker: None };
+        }
+        words.push(b"./".to_vec());
+        let marker = marker();
+        let mut script = Script::new(&marker, root, Root::Made);
+        script.add(b"; echo go; exec");
+        for word in &words {
+            script.add(b" ").word(word);
+        }
+        Self { command: RemoteCommand::script(script.text), marker: Some(marker) }
+    }
+}
+
+/// The largest number that rsync takes.
+const MAX_DELETE: u64 = i32::MAX as u64;
+
 /// Tells the login's own time.
 const CLOCK: &[u8] = b"; echo \"clock $(date +%s)\"";
 /// Whether there is a `find` that can do what is needed (GNU's).
@@ -62,7 +106,7 @@ const CAN_FIND: &[u8] = b"find . -maxdepth 0 -newerct @0 -printf '' >/dev/null 2
 /// can be found with it.
 pub(crate) fn probe_command(root: &[u8], request: &PullRequest, options: &RsyncOptions) -> PullCommand {
     let marker = marker();
-    let mut script = Script::new(&marker, root);
+    let mut script = Script::new(&marker, root, Root::Expected);
     let paths: Vec<_> = wanted_paths(request).iter().map(operand).collect();
     script.look_for(&paths).add(CLOCK).add(b"; echo \"fact $(").word(&options.rsync_program);
     script.add(b" --version 2>/dev/null | head -n 1)\"; if ").add(CAN_FIND).add(b"; then echo fact find; fi; echo go");
@@ -74,11 +118,21 @@ struct Script {
     text: Vec<u8>,
 }
 
+/// Whether a root that is not there is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    Expected,
+    Made,
+}
+
 impl Script {
-    fn new(marker: &[u8], root: &[u8]) -> Self {
+    fn new(marker: &[u8], root: &[u8], made: Root) -> Self {
         let mut script = Self { text: Vec::new() };
         // A line of its own, even after a prompt without a line end. CDPATH would make cd go elsewhere and print where.
         script.add(b"LC_ALL=C; CDPATH=; export LC_ALL; echo; echo ").add(marker);
+        if !root.is_empty() && made == Root::Made {
+            script.add(b"; mkdir -p ").word(&not_an_option(root)).add(b" 2>/dev/null");
+        }
         if !root.is_empty() {
             let root = not_an_option(root);
             script.add(b"; cd ").word(&root).add(b" 2>/dev/null || { ").unless_there(&root, "noroot", "deniedroot");

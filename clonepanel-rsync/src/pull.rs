@@ -3,15 +3,14 @@
 //! Against deadlock: it never waits for the peer to read; when too much waits to be sent, it stops answering entries, and
 //! goes on reading.
 
-mod failure;
 mod file;
-mod pace;
 
 use crate::{
     connect::{Connect, Connection},
-    error::ProtocolError,
-    messages::{Messages, Severity},
+    failure::{Broken, CODES_OF_A_COMPLETE_SESSION, Ending, PARTIAL, PROTOCOL_ERROR, farewell, hang_up},
+    messages::{self, Messages, Severity},
     options::RsyncOptions,
+    pace::Pace,
     preamble::{Preamble, PullCommand, wanted_paths},
     session::{Receiver, Refusal, Step},
 };
@@ -25,8 +24,7 @@ use clonepanel_core::{
     tree::{TreeError, TreeSink, Want},
 };
 use file::{Asked, FileInProgress};
-use pace::{Dripping, Pace};
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// One read takes at most this much; a pipe of Linux holds as much.
@@ -39,14 +37,6 @@ const MAX_REQUESTS: usize = 1000;
 const SEARCH_PATIENCE: u32 = 12;
 /// A report that is longer than this is not worth waiting for.
 const MAX_REPORT: u64 = 1 << 30;
-/// How long a far end may take to go away once everything is said.
-const FAREWELL: Duration = Duration::from_secs(10);
-
-/// How long its pipes are read after it went away.
-const GRACE: Duration = Duration::from_secs(1);
-/// What it may still say after the end.
-const MAX_REST: usize = 1 << 20;
-
 /// A pull in progress.
 pub(crate) struct Pull<'a> {
     connect: &'a dyn Connect,
@@ -70,32 +60,6 @@ pub(crate) struct Pull<'a> {
     last_words: BytesMut,
     /// The first bytes of the stream, to show when they are not rsync's.
     greeting: Vec<u8>,
-}
-
-/// Why the loop ended early.
-enum Broken {
-    /// The peer hung up.
-    Closed,
-    /// Next to nothing came for too long.
-    Dripping(Dripping),
-    /// The peer broke the protocol or gave up.
-    Protocol(ProtocolError),
-    /// Nothing came for too long.
-    Silent,
-    /// Something that is an error of its own.
-    Transport(TransportError),
-}
-
-impl From<ProtocolError> for Broken {
-    fn from(error: ProtocolError) -> Self {
-        Self::Protocol(error)
-    }
-}
-
-impl From<TreeError> for Broken {
-    fn from(error: TreeError) -> Self {
-        Self::Transport(TransportError::Sink(error))
-    }
 }
 
 impl<'a> Pull<'a> {
@@ -164,7 +128,7 @@ impl<'a> Pull<'a> {
                 return Ok(());
             }
             buffer.reserve(READ);
-            let may_read = pace.may_read();
+            let may_read = pace.may_move();
             // A walk over many files on a slow disk says nothing for long.
             let patience = if self.preamble.is_searching() { SEARCH_PATIENCE } else { 1 };
             pace.progress(self.receiver.progress());
@@ -178,7 +142,7 @@ impl<'a> Pull<'a> {
                         return Err(Broken::Closed);
                     }
                     self.report.received_bytes += len as u64;
-                    pace.took(len);
+                    pace.moved(len);
                     self.feed(&mut buffer, &mut pace)?;
                 }
                 written = connection.input.write(&backlog), if may_write => {
@@ -197,7 +161,7 @@ impl<'a> Pull<'a> {
                     let lines = self.stderr.feed(&errors[..len]);
                     self.tell(&lines);
                 }
-                () = pace.wait_to_read(), if !may_read => {}
+                () = pace.wait_to_move(), if !may_read => {}
                 () = pace.wait_too_long(patience) => return Err(Broken::Silent),
             }
         }
@@ -350,36 +314,8 @@ impl<'a> Pull<'a> {
 
     /// Everything is said: waits for the far end to go away, and makes sense of what it reported.
     async fn conclude(mut self, connection: Connection) -> Result<TransferReport, TransportError> {
-        let Connection { mut input, mut output, mut errors, mut exit } = connection;
         let last_words = std::mem::take(&mut self.last_words);
-        let mut rest = BytesMut::new();
-        let mut code = None;
-        let farewell = async {
-            let _ = input.write_all(&last_words).await;
-            let _ = input.flush().await;
-            drop(input);
-            let mut text = [0; 4096];
-            let (mut is_open, mut errors_are_open, mut is_running) = (true, true, true);
-            while is_open || errors_are_open || is_running {
-                tokio::select! {
-                    read = output.read_buf(&mut rest), if is_open => {
-                        is_open = matches!(read, Ok(1..)) && rest.len() < MAX_REST;
-                    }
-                    read = errors.read(&mut text), if errors_are_open => {
-                        let len = read.unwrap_or(0);
-                        errors_are_open = len > 0;
-                        self.stderr.feed(&text[..len]);
-                    }
-                    ended = &mut exit, if is_running => {
-                        is_running = false;
-                        code = ended.ok().flatten();
-                    }
-                    // A connection that others share may keep the pipes open for ever.
-                    () = tokio::time::sleep(GRACE), if !is_running => break,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        let (code, rest) = farewell(connection, &last_words, &mut self.stderr).await;
         // Messages may still come after the goodbye.
         if self.receiver.feed(&rest).is_ok() {
             while let Ok(Some(Step::Text(severity, text))) = self.receiver.poll() {
@@ -389,6 +325,66 @@ impl<'a> Pull<'a> {
         self.stderr.end_line(Severity::Other);
         self.frames.end_line(Severity::Other);
         self.judge(code)
+    }
+
+    /// The session was complete: makes sense of the exit code and of what was said.
+    fn judge(mut self, code: Option<i32>) -> Result<TransferReport, TransportError> {
+        if !CODES_OF_A_COMPLETE_SESSION.contains(&code) {
+            return Err(self.ending(code).remote());
+        }
+        let unsent = std::mem::take(&mut self.unsent);
+        let mut problems = messages::problems(&[&self.stderr, &self.frames], &unsent, &self.receiver.dirs());
+        // Without an exit code its last words may be missing too.
+        let is_partial = matches!(code, Some(PARTIAL) | None) || self.receiver.io_error() & 1 != 0;
+        // What we refused ourselves is no error of the far end's.
+        let by_us = self.report.problems.listed();
+        let mut known = problems.iter().chain(by_us).map(|problem| problem.kind);
+        let is_explained = known.any(|kind| kind.is_loss() && kind != ProblemKind::Refused);
+        if is_partial && !is_explained {
+            // An error is never taken for an absence: without a name for it, whatever is missing may be what it is about.
+            let detail = "the far end reported an error that it did not name";
+            problems.push(Problem::new(RelPath::root(), ProblemKind::Unlisted, detail));
+        }
+        for problem in problems {
+            self.problem(problem);
+        }
+        if self.report.entries == 0 {
+            // Not even the root was listed.
+            let said = self.stderr.reason().or_else(|| self.frames.reason());
+            if let Some(said) = said.filter(|said| !said.contains("No such file or directory")) {
+                return Err(TransportError::Remote { endpoint: self.connect.endpoint().to_owned(), detail: said });
+            }
+            let path = if self.root.is_empty() { "home".to_owned() } else { Escaped(self.root).to_string() };
+            return Err(TransportError::NotFound { endpoint: self.connect.endpoint().to_owned(), path });
+        }
+        Ok(self.report)
+    }
+
+    /// The session broke off: finds out why.
+    async fn explain(&mut self, broken: Broken, connection: Connection) -> TransportError {
+        if let Broken::Transport(error) = broken {
+            return error;
+        }
+        if matches!(broken, Broken::Protocol(_)) {
+            self.receiver.give_up(PROTOCOL_ERROR);
+        }
+        let last_words = self.receiver.transmit();
+        let code = hang_up(connection, &last_words, &mut self.stderr, &broken).await;
+        self.stderr.end_line(Severity::Other);
+        self.frames.end_line(Severity::Other);
+        self.ending(code).explain(broken)
+    }
+
+    fn ending(&self, code: Option<i32>) -> Ending<'_> {
+        Ending {
+            connect: self.connect,
+            options: self.options,
+            said: [&self.stderr, &self.frames],
+            code,
+            preamble: &self.preamble,
+            has_agreed: self.receiver.agreed().is_some(),
+            greeting: &self.greeting,
+        }
     }
 }
 

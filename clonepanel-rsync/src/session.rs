@@ -2,11 +2,14 @@
 
 mod handshake;
 mod lists;
+mod outgoing;
 mod receiver;
+mod sender;
 
 pub(crate) use handshake::{Agreed, Wanted};
 pub(crate) use lists::Refusal;
 pub(crate) use receiver::{Answer, Receiver, Step};
+pub(crate) use sender::{Asked, Deletions, Sender, SenderStep};
 
 #[cfg(test)]
 mod hostile;

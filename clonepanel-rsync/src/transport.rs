@@ -1,20 +1,23 @@
-//! [`RsyncTransport`]: a directory of a hosting account, read through its rsync.
+//! [`RsyncTransport`]: a directory of a hosting account, read and written through its rsync.
 
 use crate::{
     connect::{Connect, Connection},
     messages::{Messages, Severity},
     options::{ChangeDetection, RsyncOptions},
-    preamble::{self, Preamble, PullCommand},
+    preamble::{self, Preamble, PullCommand, PushCommand},
     pull::{Pull, Started},
+    push::{Collected, Far, Push},
+    session::Deletions,
 };
 use async_trait::async_trait;
 use bytes::BytesMut;
 use clonepanel_core::{
     escape::Escaped,
-    observer::Observer,
+    observer::{Event, Observer},
     path::RelPath,
+    problem::{Problem, ProblemKind},
     time::Timestamp,
-    transport::{PullRequest, PushRequest, TransferReport, Transport, TransportError},
+    transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError, leaving},
     tree::{TreeSink, TreeSource},
 };
 use std::{sync::Arc, time::Duration};
@@ -163,12 +166,7 @@ impl Transport for RsyncTransport {
         let command = PullCommand::new(&self.root, request, &self.options);
         let pull = Pull::new(connect, &self.root, request, &self.options, sink, observer);
         let (result, started) = Box::pin(pull.run(&command)).await;
-        // A login with a forced command may run rsync and nothing else.
-        let runs_no_script = matches!(
-            &result,
-            Err(TransportError::Remote { .. } | TransportError::Unsupported { .. } | TransportError::Protocol { .. })
-        );
-        if started == Started::Yes || !runs_no_script || command.marker.is_none() {
+        if started == Started::Yes || !is_about_commands(&result) || command.marker.is_none() {
             return result;
         }
         let options = self.options.clone().change_detection(ChangeDetection::SizeAndTime);
@@ -176,14 +174,94 @@ impl Transport for RsyncTransport {
         Box::pin(Pull::new(connect, &self.root, request, &options, sink, observer).run(&command)).await.0
     }
 
-    /// Not yet: this transport only reads.
     async fn push(
         &self,
-        _request: &PushRequest,
-        _source: &dyn TreeSource,
-        _observer: &dyn Observer,
+        request: &PushRequest,
+        source: &dyn TreeSource,
+        observer: &dyn Observer,
     ) -> Result<TransferReport, TransportError> {
-        let detail = "this transport only reads".to_owned();
-        Err(TransportError::Unsupported { endpoint: self.endpoint.clone(), detail })
+        let mut collected = Collected::from(source, request).await?;
+        let leaving = Box::pin(self.count_leaving(request, &collected)).await?;
+        let mut problems = std::mem::take(&mut collected.problems);
+        let limit = match leaving {
+            Ok(0) => None,
+            Ok(limit) => Some(limit),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+        for entry in &collected.entries {
+            observer.notice(&Event::Listed { entries: 1, bytes: entry.len().unwrap_or(0) });
+        }
+        let mut report = self.write(request, limit, source, &collected, observer).await?;
+        for problem in problems {
+            observer.notice(&Event::Problem(&problem));
+            report.problems.push(problem);
+        }
+        Ok(report)
     }
+}
+
+impl RsyncTransport {
+    /// How much a push would delete; the problem when that is too much or cannot be told.
+    async fn count_leaving(
+        &self,
+        request: &PushRequest,
+        collected: &Collected,
+    ) -> Result<Result<u64, Problem>, TransportError> {
+        if request.allowed_deletion() == Deletion::Keep {
+            return Ok(Ok(0));
+        }
+        let unknown = |detail: &str| {
+            Ok(Err(Problem::new(RelPath::root(), ProblemKind::Refused, format!("{detail}: nothing was deleted"))))
+        };
+        if collected.lacks_something() {
+            return unknown("a part of the source could not be listed");
+        }
+        let far = Far::default();
+        match self.pull(&PullRequest::new(), &far, &()).await {
+            // Nothing is there that could be deleted.
+            Err(TransportError::NotFound { .. }) => return Ok(Ok(0)),
+            Err(error) => return Err(error),
+            Ok(report) if report.problems.losses() > 0 => {
+                return unknown("a part of what the far end holds could not be listed");
+            }
+            Ok(_) => {}
+        }
+        let leaving = leaving(request, &collected.paths(), far.into_paths());
+        Ok(leaving.map(|leaving| leaving.len() as u64))
+    }
+
+    /// Writes what was collected; with a limit, deletes so many entries at the most.
+    async fn write(
+        &self,
+        request: &PushRequest,
+        limit: Option<u64>,
+        source: &dyn TreeSource,
+        collected: &Collected,
+        observer: &dyn Observer,
+    ) -> Result<TransferReport, TransportError> {
+        let deletions = if limit.is_some() { Deletions::Expected } else { Deletions::None };
+        let run = async |options: &RsyncOptions| {
+            let command = PushCommand::new(&self.root, limit, options);
+            let what = (source, &collected.entries[..]);
+            let push = Push::new(self.connect.as_ref(), &self.root, request, deletions, options, what, observer);
+            let (result, started) = Box::pin(push.run(&command)).await;
+            (result, started == Started::No && command.marker.is_some())
+        };
+        let (result, was_in_vain) = run(&self.options).await;
+        if !was_in_vain || !is_about_commands(&result) {
+            return result;
+        }
+        run(&self.options.clone().change_detection(ChangeDetection::SizeAndTime)).await.0
+    }
+}
+
+/// Whether a login may have refused our script: one with a forced command may run rsync and nothing else.
+const fn is_about_commands(result: &Result<TransferReport, TransportError>) -> bool {
+    matches!(
+        result,
+        Err(TransportError::Remote { .. } | TransportError::Unsupported { .. } | TransportError::Protocol { .. })
+    )
 }

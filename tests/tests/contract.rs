@@ -156,10 +156,6 @@ impl TransportFixture for Rsync {
         self.far.forbid_reading(path)
     }
 
-    fn lacks(&self) -> &[Lack] {
-        &[Lack::Push]
-    }
-
     async fn hostile(&self) -> Option<Arc<dyn Transport>> {
         let root = self.folder.path().join("hostile");
         place_hostile(&root);

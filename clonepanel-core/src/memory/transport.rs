@@ -2,15 +2,14 @@
 
 use super::tree::{Listing, MemoryTree};
 use crate::{
-    entry::Entry,
     observer::{Event, Observer},
     path::RelPath,
     problem::{Problem, ProblemKind},
-    transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError},
+    transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError, leaving},
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSink, TreeSource, copy_covered},
 };
 use async_trait::async_trait;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 const ENDPOINT: &str = "memory";
 
@@ -33,31 +32,23 @@ impl MemoryTransport {
     /// Removes what is at the far end and is neither among `listed` nor kept by the filter; tells how much that was, or why
     /// nothing was removed.
     fn delete_others(&self, request: &PushRequest, listed: &[Listed]) -> Result<u64, Problem> {
-        let Deletion::UpTo(limit) = request.allowed_deletion() else { return Ok(0) };
-        let mut staying = BTreeSet::new();
+        if request.allowed_deletion() == Deletion::Keep {
+            return Ok(0);
+        }
+        let mut staying = HashSet::new();
         for listed in listed {
             match listed {
                 Listed::Entry(entry) => drop(staying.insert(entry.path.clone())),
                 // What could not be listed may well be there: an error is no absence.
-                Listed::Problem(problem) if problem.kind.is_loss() => return Ok(0),
+                Listed::Problem(problem) if problem.kind.is_loss() => {
+                    let detail = "a part of the source could not be listed: nothing was deleted";
+                    return Err(Problem::new(RelPath::root(), ProblemKind::Refused, detail));
+                }
                 Listed::Problem(_) => {}
             }
         }
-        let mut leaving = Vec::new();
-        // Children come before their parents, so a directory stays when something in it does.
-        for Entry { path, kind, .. } in self.far.list().into_iter().rev() {
-            let is_dir = kind == crate::entry::EntryKind::Dir;
-            if path.is_root() || staying.contains(&path) || request.wanted_filter().excludes_with_parents(&path, is_dir)
-            {
-                staying.extend(path.parent());
-            } else {
-                leaving.push(path);
-            }
-        }
-        if leaving.len() as u64 > limit {
-            let detail = format!("{} entries would be deleted and at most {limit} may be: none was", leaving.len());
-            return Err(Problem::new(RelPath::root(), ProblemKind::Refused, detail));
-        }
+        let far = self.far.list().into_iter().map(|entry| (entry.path.clone(), entry.is_dir()));
+        let leaving = leaving(request, &staying, far)?;
         Ok(leaving.iter().map(|path| self.far.remove(path) as u64).sum())
     }
 }

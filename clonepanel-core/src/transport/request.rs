@@ -67,10 +67,17 @@ impl PullRequest {
 }
 
 /// What is to be written to the far end.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PushRequest {
     filter: Filter,
     deletion: Deletion,
+    deletion_share: u8,
+}
+
+impl Default for PushRequest {
+    fn default() -> Self {
+        Self { filter: Filter::default(), deletion: Deletion::default(), deletion_share: 100 }
+    }
 }
 
 impl PushRequest {
@@ -94,6 +101,20 @@ impl PushRequest {
         self
     }
 
+    /// Says how much may be deleted of what the far end holds, in percent of its entries; all of it unless set. Counts beside
+    /// the number of [`Self::deletion`].
+    #[must_use]
+    pub const fn deletion_share(mut self, percent: u8) -> Self {
+        self.deletion_share = percent;
+        self
+    }
+
+    /// How much of what the far end holds may be deleted, in percent.
+    #[must_use]
+    pub const fn allowed_share(&self) -> u8 {
+        self.deletion_share
+    }
+
     /// The filter.
     #[must_use]
     pub const fn wanted_filter(&self) -> &Filter {
@@ -107,13 +128,14 @@ impl PushRequest {
     }
 }
 
-/// What may be deleted at the destination because the source does not have it.
+/// What may be deleted at the destination: what is below a directory that the source lists, and not in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[allow(clippy::exhaustive_enums)]
 pub enum Deletion {
     /// Nothing.
     #[default]
     Keep,
-    /// At most so many entries; if more would have to go, none is deleted and it is a problem in the report.
+    /// At most so many entries; if more would have to go, or a part of the source could not be listed, none is deleted and it
+    /// is a problem in the report.
     UpTo(u64),
 }

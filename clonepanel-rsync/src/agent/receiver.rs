@@ -372,7 +372,10 @@ impl<'a> Receiver<'a> {
                 match listed {
                     Listed::Entry(entry) => drop(staying.insert(entry.path)),
                     // What could not be listed may well be there: an error is no absence.
-                    Listed::Problem(problem) if problem.kind.is_loss() => return Ok(()),
+                    Listed::Problem(problem) if problem.kind.is_loss() => {
+                        let detail = "a part of the source could not be listed: nothing was deleted";
+                        return self.problem(Problem::new(RelPath::root(), ProblemKind::Refused, detail)).await;
+                    }
                     Listed::Problem(_) => {}
                 }
             }

@@ -66,6 +66,7 @@ impl Request {
                     Deletion::UpTo(limit) => {
                         out.push(1);
                         put_number(out, limit);
+                        out.push(request.allowed_share());
                     }
                 }
             }
@@ -88,8 +89,11 @@ impl Request {
             }
             PUSH => {
                 let request = PushRequest::new().filter(rules(&mut fields)?);
-                let deletion = if flag(&mut fields)? { Deletion::UpTo(fields.number()?) } else { Deletion::Keep };
-                Task::Push(request.deletion(deletion))
+                let is_allowed = flag(&mut fields)?;
+                Task::Push(match is_allowed {
+                    true => request.deletion(Deletion::UpTo(fields.number()?)).deletion_share(fields.byte()?),
+                    false => request,
+                })
             }
             _ => return Err(ProtocolError::Malformed("request")),
         };

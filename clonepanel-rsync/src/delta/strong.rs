@@ -89,15 +89,20 @@ impl Hasher {
         }
     }
 
+    /// The digest of all pieces.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        match self {
+            Self::Md5(hasher) => hasher.finalize().to_vec(),
+            Self::Sha1(hasher) => hasher.finalize().to_vec(),
+            Self::Xxh128(hasher) => hasher.digest128().to_le_bytes().to_vec(),
+            Self::Xxh3(hasher) => hasher.digest().to_le_bytes().to_vec(),
+            Self::Xxh64(hasher) => hasher.digest().to_le_bytes().to_vec(),
+        }
+    }
+
     /// Whether the digest of all pieces is `expected`.
     pub(crate) fn is(self, expected: &[u8]) -> bool {
-        match self {
-            Self::Md5(hasher) => hasher.finalize()[..] == *expected,
-            Self::Sha1(hasher) => hasher.finalize()[..] == *expected,
-            Self::Xxh128(hasher) => hasher.digest128().to_le_bytes() == *expected,
-            Self::Xxh3(hasher) => hasher.digest().to_le_bytes() == *expected,
-            Self::Xxh64(hasher) => hasher.digest().to_le_bytes() == *expected,
-        }
+        self.finish() == expected
     }
 }
 

@@ -1,5 +1,4 @@
 //! [`WireSums`]: the block sums that a receiver sent, ready to be searched.
-#![allow(dead_code)] // Its user, the sender of the wire, is on its way.
 
 use super::{
     rolling::{Signed, weak_sum},

@@ -306,6 +306,7 @@ impl Session {
                 put_message(out, None);
                 return Err(ProtocolError::Remote(code.unwrap_or(0)));
             }
+            Message::Deleted(_) => return Err(ProtocolError::Violation("deletions in a pull")),
             Message::IoError(bits) => self.io_error |= bits & 7,
             Message::NoSend(index) => {
                 let at = self.requests.iter().position(|request| i64::from(request.index) == i64::from(index));

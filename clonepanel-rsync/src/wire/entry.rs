@@ -12,20 +12,20 @@ use clonepanel_core::{
     time::Timestamp,
 };
 
-const SAME_MODE: u32 = 1 << 1;
-const EXTENDED_FLAGS: u32 = 1 << 2;
-const SAME_UID: u32 = 1 << 3;
-const SAME_GID: u32 = 1 << 4;
-const SAME_NAME: u32 = 1 << 5;
-const LONG_NAME: u32 = 1 << 6;
-const SAME_TIME: u32 = 1 << 7;
-const SAME_RDEV_MAJOR: u32 = 1 << 8;
-const HLINKED: u32 = 1 << 9;
+pub(super) const SAME_MODE: u32 = 1 << 1;
+pub(super) const EXTENDED_FLAGS: u32 = 1 << 2;
+pub(super) const SAME_UID: u32 = 1 << 3;
+pub(super) const SAME_GID: u32 = 1 << 4;
+pub(super) const SAME_NAME: u32 = 1 << 5;
+pub(super) const LONG_NAME: u32 = 1 << 6;
+pub(super) const SAME_TIME: u32 = 1 << 7;
+pub(super) const SAME_RDEV_MAJOR: u32 = 1 << 8;
+pub(super) const HLINKED: u32 = 1 << 9;
 const USER_NAME_FOLLOWS: u32 = 1 << 10;
 const GROUP_NAME_FOLLOWS: u32 = 1 << 11;
-const HLINK_FIRST: u32 = 1 << 12;
+pub(super) const HLINK_FIRST: u32 = 1 << 12;
 const IO_ERROR_END: u32 = 1 << 12;
-const MOD_NSEC: u32 = 1 << 13;
+pub(super) const MOD_NSEC: u32 = 1 << 13;
 /// Everything that may be set with the options above: what is left belongs to options that were not asked for.
 const KNOWN_FLAGS: u32 = 0x3fff;
 

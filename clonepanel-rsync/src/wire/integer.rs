@@ -84,6 +84,31 @@ pub(crate) fn put_vstring(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text);
 }
 
+/// Appends a 32-bit integer in 1 to 5 bytes.
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: i32) {
+    put_long(out, i64::from(value.cast_unsigned()), 1);
+}
+
+/// Appends a 64-bit integer in at least `min` bytes.
+pub(crate) fn put_varlong(out: &mut Vec<u8>, value: i64, min: usize) {
+    put_long(out, value, min);
+}
+
+/// The first byte tells by its leading ones how many bytes there are beyond `min`, and holds the highest bits where they fit.
+fn put_long(out: &mut Vec<u8>, value: i64, min: usize) {
+    let bytes = value.to_le_bytes();
+    let len = bytes.iter().rposition(|&byte| byte != 0).map_or(min, |last| (last + 1).max(min));
+    let (extra, highest) = (len - min, bytes[len - 1]);
+    let ones = |count: usize| !(0xff_u16 >> count) as u8;
+    if u16::from(highest) < 0x80 >> extra {
+        out.push(ones(extra) | highest);
+        out.extend_from_slice(&bytes[..len - 1]);
+    } else {
+        out.push(ones(extra + 1));
+        out.extend_from_slice(&bytes[..len]);
+    }
+}
+
 /// Reads file indexes of one direction; the differences run on for the whole connection.
 #[derive(Debug, Clone)]
 pub(crate) struct NdxReader {
@@ -193,6 +218,9 @@ mod tests {
             (&[0xf0, 0xff, 0xff, 0xff, 0xff], -1),
         ] {
             assert_eq!(varint(bytes), Ok(value), "{bytes:x?}");
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            assert_eq!(out, bytes, "{value}");
             for len in 0..bytes.len() {
                 assert_eq!(Cursor::new(&bytes[..len]).varint(), Err(Stop::More));
             }
@@ -221,6 +249,9 @@ mod tests {
         ] {
             let mut cursor = Cursor::new(bytes);
             assert_eq!(cursor.varlong(min), Ok(value), "{bytes:x?}");
+            let mut out = Vec::new();
+            put_varlong(&mut out, value, min);
+            assert_eq!(out, bytes, "{value}");
             assert_eq!(cursor.position(), bytes.len());
         }
         assert!(matches!(Cursor::new(&[0xff; 12]).varlong(4), Err(Stop::Bad(_))));
@@ -264,6 +295,21 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn integers_round_trip(short: i32, long: i64, small in 0_i64..1 << 26) {
+            let mut out = Vec::new();
+            put_varint(&mut out, short);
+            for (value, min) in [(long, 3), (long, 4), (small, 3), (small, 4)] {
+                put_varlong(&mut out, value, min);
+            }
+            let mut cursor = Cursor::new(&out);
+            proptest::prop_assert_eq!(cursor.varint(), Ok(short));
+            for (value, min) in [(long, 3), (long, 4), (small, 3), (small, 4)] {
+                proptest::prop_assert_eq!(cursor.varlong(min), Ok(value));
+            }
+            proptest::prop_assert_eq!(cursor.position(), out.len());
+        }
+
         #[test]
         fn indexes_round_trip(indexes: Vec<i32>) {
             let (mut reader, mut writer) = (NdxReader::new(), NdxWriter::new());

@@ -16,11 +16,14 @@ const TAG_IO_ERROR: u8 = 22;
 const TAG_IO_TIMEOUT: u8 = 33;
 const TAG_NOOP: u8 = 42;
 const TAG_ERROR_EXIT: u8 = 86;
+const TAG_DELETED: u8 = 101;
 const TAG_NO_SEND: u8 = 102;
 
 /// A message between the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Message {
+    /// An entry was deleted; the name of a directory ends in a NUL.
+    Deleted(Bytes),
     /// The sending side gives up with this code, or acknowledges that we do.
     ErrorExit(Option<i32>),
     /// Error bits of the file list: 1 general, 2 vanished, 4 deletions skipped.
@@ -31,9 +34,20 @@ pub(crate) enum Message {
     Text(Severity, Bytes),
 }
 
-/// Splits what a pulling client receives into the data stream and the messages.
+/// Which end of a transfer the peer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Peer {
+    /// It takes files, and tells what it deletes.
+    Receiver,
+    /// It sends files, and tells what it does not send.
+    #[default]
+    Sender,
+}
+
+/// Splits what comes from the peer into the data stream and the messages.
 #[derive(Debug, Default)]
 pub(crate) struct Demux {
+    peer: Peer,
     header: BytesMut,
     /// Tag and missing bytes of the frame that is being read.
     frame: Option<(u8, usize)>,
@@ -45,6 +59,10 @@ pub(crate) struct Demux {
 }
 
 impl Demux {
+    pub(crate) fn new(peer: Peer) -> Self {
+        Self { peer, ..Self::default() }
+    }
+
     /// Takes bytes from the peer.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<(), ProtocolError> {
         while !bytes.is_empty() {
@@ -91,9 +109,16 @@ impl Demux {
     fn open(&mut self, header: u32) -> Result<(), ProtocolError> {
         let len = (header & 0x00ff_ffff) as usize;
         let tag = ((header >> 24) as u8).checked_sub(TAG_BASE).ok_or(ProtocolError::Malformed("frame tag"))?;
+        let of_one_side = match self.peer {
+            Peer::Receiver => TAG_DELETED,
+            Peer::Sender => TAG_NO_SEND,
+        };
         match tag {
             TAG_DATA => {}
-            1..=4 | TAG_IO_ERROR | TAG_IO_TIMEOUT | TAG_NOOP | TAG_ERROR_EXIT | TAG_NO_SEND => {
+            1..=4 | TAG_IO_ERROR | TAG_IO_TIMEOUT | TAG_NOOP | TAG_ERROR_EXIT | TAG_DELETED | TAG_NO_SEND => {
+                if matches!(tag, TAG_DELETED | TAG_NO_SEND) && tag != of_one_side {
+                    return Err(ProtocolError::Violation("a message that only the other end may send"));
+                }
                 self.messages_total += (len + HEADER) as u64;
                 if len >= MAX_MESSAGE {
                     return Err(ProtocolError::Violation("a message is too long"));
@@ -120,6 +145,7 @@ impl Demux {
                 .map_err(|_| ProtocolError::Malformed("message with a number"))
         };
         let message = match tag {
+            TAG_DELETED => Message::Deleted(payload),
             TAG_IO_ERROR => Message::IoError(number()?),
             TAG_NO_SEND => Message::NoSend(number()?),
             TAG_ERROR_EXIT if payload.is_empty() => Message::ErrorExit(None),
@@ -150,6 +176,11 @@ pub(crate) fn put_message(out: &mut Vec<u8>, code: Option<i32>) {
         Some(code) => put_frame(out, TAG_ERROR_EXIT, &code.to_le_bytes()),
         None => put_frame(out, TAG_ERROR_EXIT, &[]),
     }
+}
+
+/// Appends the message that a requested file will not be sent.
+pub(crate) fn put_no_send(out: &mut Vec<u8>, index: u32) {
+    put_frame(out, TAG_NO_SEND, &index.to_le_bytes());
 }
 
 fn put_frame(out: &mut Vec<u8>, tag: u8, payload: &[u8]) {
@@ -208,6 +239,15 @@ mod tests {
         ] {
             assert!(Demux::default().feed(&bytes).is_err(), "{bytes:x?}");
         }
+    }
+
+    #[test]
+    fn each_end_has_messages_of_its_own() {
+        let mut demux = Demux::new(Peer::Receiver);
+        demux.feed(&frame(101, b"dir\0")).unwrap();
+        assert_eq!(demux.message(), Some(Message::Deleted(Bytes::from_static(b"dir\0"))));
+        assert!(demux.feed(&frame(102, &[0; 4])).is_err());
+        assert!(Demux::default().feed(&frame(101, b"x")).is_err());
     }
 
     #[test]

@@ -140,7 +140,12 @@ impl LocalTransport {
             match listed {
                 Listed::Entry(entry) => drop(staying.insert(entry.path)),
                 // What could not be listed may well be there: an error is no absence.
-                Listed::Problem(problem) if problem.kind.is_loss() => return Ok((0, Problems::new())),
+                Listed::Problem(problem) if problem.kind.is_loss() => {
+                    let detail = "a part of the source could not be listed: nothing was deleted";
+                    let mut problems = Problems::new();
+                    tell(&mut problems, observer, Problem::new(RelPath::root(), ProblemKind::Refused, detail));
+                    return Ok((0, problems));
+                }
                 Listed::Problem(_) => {}
             }
         }

@@ -119,9 +119,8 @@ impl LocalTree {
         Ok(LocalScan::new(self.open_root().await?, request))
     }
 
-    /// Deletes what is here, is not among `staying` and not excluded by the request's filter. If that is more than its
-    /// [`Deletion`](clonepanel_core::transport::Deletion) allows, nothing is deleted and it is a problem. Tells how many entries
-    /// were deleted.
+    /// Deletes what is [`leaving`](clonepanel_core::transport::leaving) when a source lists `staying`. If that is more than the
+    /// request allows, nothing is deleted and it is a problem. Tells how many entries were deleted.
     ///
     /// # Errors
     /// The ways in which a disk fails. Trouble with one path is among the problems.
@@ -133,14 +132,16 @@ impl LocalTree {
         request: &PushRequest,
         staying: HashSet<RelPath>,
     ) -> Result<(u64, Problems), TreeError> {
-        let Deletion::UpTo(limit) = request.allowed_deletion() else { return Ok((0, Problems::new())) };
+        if request.allowed_deletion() == Deletion::Keep {
+            return Ok((0, Problems::new()));
+        }
         let root = match self.open_root().await {
             Ok(root) => root,
             Err(TreeError::NotFound { .. }) => return Ok((0, Problems::new())),
             Err(error) => return Err(error),
         };
-        let filter = request.wanted_filter().clone();
-        let delete = move || delete_others(&root, limit, &filter, staying);
+        let request = request.clone();
+        let delete = move || delete_others(&root, &request, staying);
         blocking::run(delete, |error| error).await.map_err(|error| self.failed("delete in", error))
     }
 

@@ -57,19 +57,27 @@ pub async fn t10_nothing_is_deleted_unasked(fixture: &dyn TransportFixture) {
     let filter = Filter::new(vec![Rule::parse("by.filter").expect("a valid rule")]);
     let request = PushRequest::new().filter(filter);
     let extras = ["shared/extra", "extra/one", "extra/two", "extra", "kept/by.filter", "kept"].map(path);
-    // Of the six, the filter keeps the last two.
-    for (deletion, deleted, left) in
-        [(Deletion::Keep, 0, 6), (Deletion::UpTo(3), 0, 6), (Deletion::UpTo(4), 4, 2), (Deletion::UpTo(0), 0, 6)]
-    {
+    // Of the six, the filter keeps the last two; beside them there are "shared" and the file in it.
+    for (deletion, share, deleted, left) in [
+        (Deletion::Keep, 100, 0, 6),
+        (Deletion::UpTo(3), 100, 0, 6),
+        (Deletion::UpTo(u64::MAX), 49, 0, 6),
+        (Deletion::UpTo(4), 50, 4, 2),
+        (Deletion::UpTo(0), 100, 0, 6),
+    ] {
         fixture.place(&far).await;
-        let report = fixture.transport().await.push(&request.clone().deletion(deletion), &source, &()).await;
+        let report = fixture
+            .transport()
+            .await
+            .push(&request.clone().deletion(deletion).deletion_share(share), &source, &())
+            .await;
         hold!("T10", report.is_ok(), "a push with {deletion:?} fails: {report:?}");
         let TransferReport { deleted: counted, problems, .. } = report.unwrap_or_default();
         let now = fixture.far().await;
         let still = extras.iter().filter(|path| now.entry(path).is_some()).count();
         hold!("T10", still == left, "with {deletion:?}, {still} of the entries only there are left, not {left}");
         hold!("T10", counted == deleted, "with {deletion:?}, {counted} entries are said to be deleted, not {deleted}");
-        let refused = matches!(deletion, Deletion::UpTo(limit) if limit < 4);
+        let refused = deletion != Deletion::Keep && deleted == 0;
         hold!("T10", refused != problems.is_empty(), "with {deletion:?}, the problems are {problems:?}");
         for (name, content) in [("shared/file", "in both"), ("only here", "to be pushed")] {
             let arrived = now.content(&path(name));
