@@ -9,7 +9,7 @@ impl AgentWords {
     /// The beginning of a stream.
     #[must_use]
     pub fn new() -> Self {
-        Self(b"\0ClonePanel\x1agent".to_vec())
+        Self(b"\0ClonePanelAgent".to_vec())
     }
 
     /// A frame of any kind.

@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 /// The longest frame, without its header, in bytes: a window that does not compress, and what stands before it.
 pub(super) const MAX_FRAME: usize = (1 << 20) + (64 << 10);
 /// A stream begins with this, from either end.
-pub(super) const MAGIC: &[u8; 16] = b"\0ClonePanel\x1agent";
+pub(super) const MAGIC: &[u8; 16] = b"\0ClonePanelAgent";
 /// What a login may print before the stream begins, in bytes.
 const MAX_NOISE: usize = 64 << 10;
 const HEADER: usize = 5;
