@@ -230,7 +230,8 @@ impl<'i, S: BlockSums> Search<'i, S> {
         let data = &window[at..at + len * sums.block_len()];
         let equal = sums.equal(first, data);
         self.batch = Batch { at: self.before + at as u64, first, len, equal };
-        if equal == 0 {
+        // Even if later ones are equal: whoever can have the first one differ here can have it differ at the next byte as well.
+        if equal & 1 == 0 {
             self.wasted += data.len() as u64;
         }
         equal
