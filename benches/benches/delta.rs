@@ -5,7 +5,7 @@
 #![allow(missing_docs, clippy::expect_used, clippy::unwrap_used, reason = "a bench")]
 
 use clonepanel_benches::versions::Versions;
-use clonepanel_rsync::delta::{Index, Signature, SignatureOptions, apply, diff};
+use clonepanel_rsync::delta::{Index, Signature, SignatureBuilder, SignatureOptions, apply, diff};
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use std::{
     hint::black_box,
@@ -21,7 +21,7 @@ fn mib() -> usize {
 }
 
 fn options() -> SignatureOptions {
-    SignatureOptions::new(BLOCK_LEN).strong_len(STRONG_LEN)
+    SignatureOptions::new(BLOCK_LEN).with_strong_len(STRONG_LEN)
 }
 
 fn peer_options() -> fast_rsync::SignatureOptions {
@@ -39,7 +39,14 @@ fn signature(criterion: &mut Criterion) {
     let len = mib() << 20;
     for (name, data) in [("random", Versions::foreign(len).old), ("sql", Versions::sql_dump(len).old)] {
         let mut group = group(criterion, &format!("signature/{name}"), data.len());
-        group.bench_function("ours", |b| b.iter(|| Signature::of(black_box(&data), options())));
+        group.bench_function("ours", |b| {
+            b.iter(|| {
+                // As a file is read.
+                let mut builder = SignatureBuilder::new(options());
+                black_box(&data).chunks(1 << 20).for_each(|piece| builder.update(piece));
+                builder.finish().expect("few enough blocks")
+            });
+        });
         group.bench_function("fast_rsync", |b| {
             b.iter(|| fast_rsync::Signature::calculate(black_box(&data), peer_options()));
         });
@@ -73,7 +80,7 @@ enum Peers {
 
 fn compare(criterion: &mut Criterion, name: &str, versions: &Versions, peers: Peers) {
     let Versions { old, new } = versions;
-    let signature = Signature::of(old, options());
+    let signature = Signature::of(old, options()).expect("few enough blocks");
     let peer = fast_rsync::Signature::deserialize(signature.as_bytes().to_vec()).expect("a signature");
     let (index, peer_index): (Index, _) = (signature.clone().index(), peer.index());
     let mut group = group(criterion, name, new.len());
@@ -141,7 +148,7 @@ fn applies(criterion: &mut Criterion) {
     ] {
         let Versions { old, new } = versions;
         let (mut delta, mut out) = (Vec::new(), Vec::with_capacity(new.len()));
-        diff(&Signature::of(&old, options()).index(), &new, &mut delta);
+        diff(&Signature::of(&old, options()).expect("few enough blocks").index(), &new, &mut delta);
         let mut group = group(criterion, &format!("apply/{name}"), new.len());
         group.bench_function("ours", |b| {
             b.iter(|| {

@@ -81,15 +81,28 @@ impl Versions {
         Self { old: at(0), new: at(1) }
     }
 
-    /// The weak sum of a block at every place, and no block: in each quarter of a block neighbouring bytes are changed by +1,
-    /// -2, +1, which keeps the sums.
+    /// Crafted: nearly every place of the new version has the weak sum of a block, of another one in each region, and no block
+    /// stands there. A region has two bytes in turn, so that sliding gives two weak sums again and again; +1, -2, +1 on
+    /// neighbours, in each quarter of a block, keeps them and changes the content.
     #[must_use]
     pub fn colliding(len: usize, block_len: usize) -> Self {
-        let old = vec![100_u8; len];
-        let mut new = old.clone();
-        for at in (0..len - 2).step_by(block_len / 4) {
-            (new[at], new[at + 1], new[at + 2]) = (101, 98, 101);
+        let (mut old, mut new) = (Vec::new(), Vec::with_capacity(len));
+        for pair in 0.. {
+            if new.len() >= len {
+                break;
+            }
+            let turn =
+                |len: usize| (0..len).map(move |at| 50 + (if at % 2 == 0 { pair % 128 } else { pair / 128 }) as u8);
+            let region: Vec<u8> = turn(block_len + 1).collect();
+            old.extend_from_slice(&region[..block_len]);
+            old.extend_from_slice(&region[1..]);
+            let start = new.len();
+            new.extend(turn(block_len + 2048));
+            for at in (start..new.len() - 2).step_by(block_len / 4) {
+                (new[at], new[at + 1], new[at + 2]) = (new[at] + 1, new[at + 1] - 2, new[at + 2] + 1);
+            }
         }
+        new.truncate(len);
         Self { old, new }
     }
 

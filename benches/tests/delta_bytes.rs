@@ -3,8 +3,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a test that shows its figures")]
 
 use clonepanel_benches::versions::Versions;
-use clonepanel_rsync::delta::{Content, Signature, SignatureOptions, diff};
+use clonepanel_rsync::delta::{Content, Differ, Signature, SignatureOptions, apply};
 use std::{fs, process::Command};
+
+/// As our own far end cuts what it reads.
+const WINDOW: usize = 4 << 20;
 
 #[test]
 fn fewer_than_rsync() {
@@ -28,15 +31,25 @@ fn fewer_than_rsync() {
     assert!(mean <= 0.95, "{mean:.2}x of rsync -z");
 }
 
-/// With our own far end: the signature one way, the delta packed by zstd the other.
+/// With our own far end: the signature one way, the other way a delta for each window, packed by zstd.
 fn ours(name: &str, versions: &Versions) -> u64 {
     let Versions { old, new } = versions;
     let options = SignatureOptions::for_basis(old.len() as u64, Content::of_name(name.as_bytes()));
-    let signature = Signature::of(old, options);
-    let up = signature.as_bytes().len();
+    let signature = Signature::of(old, options).unwrap();
+    let mut bytes = signature.as_bytes().len();
+    let (mut differ, mut rest, mut made) = (Differ::new(&signature.index()), &new[..], Vec::new());
+    while rest.len() > WINDOW {
+        let mut delta = Vec::new();
+        let (_, later) = rest.split_at(differ.advance(&rest[..WINDOW], &mut delta));
+        apply(old, &delta, WINDOW as u64, &mut made).unwrap();
+        bytes += zstd::bulk::compress(&delta, 3).unwrap().len();
+        rest = later;
+    }
     let mut delta = Vec::new();
-    diff(&signature.index(), new, &mut delta);
-    (up + zstd::bulk::compress(&delta, 3).unwrap().len()) as u64
+    differ.finish(rest, &mut delta);
+    apply(old, &delta, WINDOW as u64, &mut made).unwrap();
+    assert!(made == *new);
+    (bytes + zstd::bulk::compress(&delta, 3).unwrap().len()) as u64
 }
 
 /// With the stock program, both directions.

@@ -8,7 +8,7 @@
 //!
 //! let (old, new) = (vec![7; 100_000], [&[1, 2, 3][..], &[7; 99_000]].concat());
 //! // Where the old version is:
-//! let signature = Signature::of(&old, SignatureOptions::for_basis(old.len() as u64, Content::Text));
+//! let signature = Signature::of(&old, SignatureOptions::for_basis(old.len() as u64, Content::Text))?;
 //! // Where the new version is:
 //! let mut delta = Vec::new();
 //! diff(&signature.index(), &new, &mut delta);
@@ -17,7 +17,7 @@
 //! apply(&old, &delta, new.len() as u64, &mut made)?;
 //! assert_eq!(made, new);
 //! assert!(delta.len() < 2_000);
-//! # Ok::<(), clonepanel_rsync::delta::DeltaError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Everything works on slices in memory and holds nothing else, so a file of any size goes through in windows. Neither sum is

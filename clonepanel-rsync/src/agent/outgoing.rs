@@ -7,7 +7,7 @@ use super::{
     window::{Form, MAX_WINDOW, Patience, Place, Window},
 };
 use crate::{
-    delta::{Differ, Index, Signature},
+    delta::{Differ, Signature},
     error::ProtocolError,
 };
 use bytes::Bytes;
@@ -59,7 +59,12 @@ impl Outgoing {
                 Some(signature.map_err(|_| ProtocolError::Malformed("signature"))?.index())
             }
         };
-        let windows = Windows { index, buffer: Vec::new(), offset: 0, patience: Patience::default() };
+        let windows = Windows {
+            differ: index.as_ref().map(Differ::new),
+            buffer: Vec::new(),
+            offset: 0,
+            patience: Patience::default(),
+        };
         Ok(Self::with(ask.id, ask.path, stream, Way::Send(Some(Box::new(windows)))))
     }
 
@@ -132,7 +137,7 @@ impl Outgoing {
 
 /// Makes windows of what is read.
 struct Windows {
-    index: Option<Index>,
+    differ: Option<Differ>,
     /// Read, and not sent yet.
     buffer: Vec<u8>,
     offset: u64,
@@ -142,14 +147,14 @@ struct Windows {
 impl Windows {
     fn make(&mut self, id: u64, is_end: bool, digest: &mut DigestBuilder, packer: &mut Packer) -> Step {
         let mut delta = Vec::new();
-        let decided = self.index.as_ref().map(|index| {
-            let mut differ = Differ::new(index);
-            if is_end {
+        let decided = if is_end {
+            self.differ.take().map(|differ| {
                 differ.finish(&self.buffer, &mut delta);
-                return self.buffer.len();
-            }
-            differ.advance(&self.buffer, &mut delta)
-        });
+                self.buffer.len()
+            })
+        } else {
+            self.differ.as_mut().map(|differ| differ.advance(&self.buffer, &mut delta))
+        };
         let len = decided.unwrap_or(self.buffer.len()).min(self.buffer.len());
         let (now, _) = self.buffer.split_at(len);
         digest.update(now);

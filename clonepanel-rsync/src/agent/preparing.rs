@@ -102,7 +102,11 @@ async fn how(basis: &dyn Basis, name: &[u8], way: Way) -> Result<How, TreeError>
             let Some(options) = options(name, basis.len(), strength) else { return Ok(How::Whole) };
             let mut builder = SignatureBuilder::new(options);
             each_piece(basis, |piece| builder.update(piece)).await?;
-            Ok(How::Delta { basis_len: basis.len(), signature: builder.finish().into_bytes().into() })
+            // It suits: see `options`. A basis that grew meanwhile is no basis.
+            Ok(builder.finish().map_or(How::Whole, |signature| How::Delta {
+                basis_len: basis.len(),
+                signature: signature.into_bytes().into(),
+            }))
         }
         Way::Whole => Ok(How::Whole),
     }

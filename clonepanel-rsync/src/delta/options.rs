@@ -44,15 +44,16 @@ impl SignatureOptions {
 
     /// Strong sums of `strong_len` bytes (4 to 16; other values are brought into that range).
     #[must_use]
-    pub fn strong_len(mut self, strong_len: u32) -> Self {
+    pub fn with_strong_len(mut self, strong_len: u32) -> Self {
         self.strong_len = strong_len.clamp(*STRONG_LENS.start(), *STRONG_LENS.end());
         self
     }
 
-    /// The longest strong sums: for a file whose first try came out wrong.
+    /// The longest strong sums: for a file whose first try came out wrong. This can come out wrong again, though not by chance
+    /// (MD4 is broken); then the file must travel whole.
     #[must_use]
     pub fn full_sums(self) -> Self {
-        self.strong_len(*STRONG_LENS.end())
+        self.with_strong_len(*STRONG_LENS.end())
     }
 
     /// Length of a block, in bytes.
@@ -63,7 +64,7 @@ impl SignatureOptions {
 
     /// Length of a strong sum, in bytes.
     #[must_use]
-    pub const fn sum_len(self) -> u32 {
+    pub const fn strong_len(self) -> u32 {
         self.strong_len
     }
 
@@ -91,17 +92,23 @@ pub enum Content {
 }
 
 impl Content {
+    /// Endings, in order.
+    const PACKED: &[&[u8]] = &[
+        b"7z", b"avi", b"avif", b"bz2", b"docx", b"flac", b"gif", b"gz", b"heic", b"ibd", b"jar", b"jpeg", b"jpg",
+        b"m4a", b"mkv", b"mov", b"mp3", b"mp4", b"odt", b"ogg", b"pdf", b"png", b"pptx", b"rar", b"tgz", b"webm",
+        b"webp", b"woff", b"woff2", b"xlsx", b"xz", b"zip", b"zst",
+    ];
+
     /// By the ending of the name.
     #[must_use]
     pub fn of_name(name: &[u8]) -> Self {
-        const PACKED: &[&[u8]] = &[
-            b"7z", b"avi", b"avif", b"bz2", b"docx", b"flac", b"gif", b"gz", b"heic", b"ibd", b"jar", b"jpeg", b"jpg",
-            b"m4a", b"mkv", b"mov", b"mp3", b"mp4", b"odt", b"ogg", b"pdf", b"png", b"pptx", b"rar", b"tgz", b"webm",
-            b"webp", b"woff", b"woff2", b"xlsx", b"xz", b"zip", b"zst",
-        ];
         let ending = name.rsplit(|&byte| byte == b'.').next().filter(|ending| ending.len() < name.len());
         let lower = ending.map(<[u8]>::to_ascii_lowercase);
-        if lower.is_some_and(|ending| PACKED.binary_search(&&ending[..]).is_ok()) { Self::Packed } else { Self::Text }
+        if lower.is_some_and(|ending| Self::PACKED.binary_search(&&ending[..]).is_ok()) {
+            Self::Packed
+        } else {
+            Self::Text
+        }
     }
 }
 
@@ -121,11 +128,12 @@ mod tests {
             (u64::MAX, Content::Text, 131_072, 13),
         ] {
             let options = SignatureOptions::for_basis(len, content);
-            assert_eq!((options.block_len(), options.sum_len()), (block_len, strong_len), "{len}");
+            assert_eq!((options.block_len(), options.strong_len()), (block_len, strong_len), "{len}");
             assert_eq!(options.suits(len), len < u64::MAX, "{len}");
         }
+        assert!(Content::PACKED.is_sorted());
         assert_eq!(SignatureOptions::new(0).block_len(), 512);
-        assert_eq!(SignatureOptions::new(u32::MAX).full_sums().sum_len(), 16);
+        assert_eq!(SignatureOptions::new(u32::MAX).full_sums().strong_len(), 16);
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use super::{
     options::{BLOCK_LENS, MAX_BLOCKS, STRONG_LENS, SignatureOptions},
     rolling::Lifted,
-    search::{Agreement, BlockSums, Searchable},
+    search::{BlockSums, Searchable},
 };
+
+use std::sync::Arc;
 
 /// MD4 sums with the classic rolling sum: what `rdiff -H md4 -R rollsum` writes.
 const MAGIC: [u8; 4] = 0x7273_0136_u32.to_be_bytes();
@@ -23,10 +25,13 @@ pub struct Signature {
 
 impl Signature {
     /// Of a basis in memory.
-    #[must_use]
-    pub fn of(basis: &[u8], options: SignatureOptions) -> Self {
+    ///
+    /// # Errors
+    /// [`SignatureError::Limits`] when there are too many blocks: see [`SignatureOptions::suits`].
+    pub fn of(basis: &[u8], options: SignatureOptions) -> Result<Self, SignatureError> {
+        Self::expected_len(basis.len() as u64, options)?;
         let bytes = fast_rsync::Signature::calculate(basis, options.raw()).into_serialized();
-        Self { bytes, options, basis_len: basis.len() as u64 }
+        Ok(Self { bytes, options, basis_len: basis.len() as u64 })
     }
 
     /// Reads a signature that a peer made of a basis of `basis_len` bytes.
@@ -42,7 +47,7 @@ impl Signature {
         if !BLOCK_LENS.contains(&block_len) || !STRONG_LENS.contains(&strong_len) {
             return Err(SignatureError::Limits);
         }
-        let options = SignatureOptions::new(block_len).strong_len(strong_len);
+        let options = SignatureOptions::new(block_len).with_strong_len(strong_len);
         if bytes.len() as u64 != Self::expected_len(basis_len, options)? {
             return Err(SignatureError::Length);
         }
@@ -58,7 +63,7 @@ impl Signature {
         if blocks > MAX_BLOCKS {
             return Err(SignatureError::Limits);
         }
-        Ok(HEADER_LEN as u64 + blocks * (WEAK_LEN as u64 + u64::from(options.sum_len())))
+        Ok(HEADER_LEN as u64 + blocks * (WEAK_LEN as u64 + u64::from(options.strong_len())))
     }
 
     /// As a file or on the wire.
@@ -85,14 +90,14 @@ impl Signature {
         self.basis_len
     }
 
-    /// Prepares it for searching. About 22 bytes for each block, and at most 512 KiB.
+    /// Prepares it for searching. About 22 bytes for each block, and a filter of at most 512 KiB.
     #[must_use]
     pub fn index(self) -> Index {
-        Index(Searchable::new(self))
+        Index(Arc::new(Searchable::new(self)))
     }
 
     const fn entry_len(&self) -> usize {
-        WEAK_LEN + self.options.sum_len() as usize
+        WEAK_LEN + self.options.strong_len() as usize
     }
 
     fn entries(&self, first: u32, count: usize) -> &[u8] {
@@ -121,11 +126,8 @@ impl BlockSums for Signature {
     }
 
     /// The library computes eight sums in little more than the time of one.
-    fn batch(&self, after: Agreement) -> usize {
-        match after {
-            Agreement::Full => 64,
-            Agreement::Partial => 8,
-        }
+    fn batch(&self, equal: usize) -> usize {
+        equal.clamp(8, 64)
     }
 
     fn equal(&self, first: u32, data: &[u8]) -> u64 {
@@ -141,19 +143,19 @@ impl BlockSums for Signature {
     }
 }
 
-/// A signature in which blocks can be looked up. One index may serve many threads.
-#[derive(Debug)]
-pub struct Index(pub(super) Searchable<Signature>);
+/// A signature in which blocks can be looked up. Clones share it; one index may serve many threads.
+#[derive(Debug, Clone)]
+pub struct Index(pub(super) Arc<Searchable<Signature>>);
 
 impl Index {
     /// What it was made of.
     #[must_use]
-    pub const fn signature(&self) -> &Signature {
+    pub fn signature(&self) -> &Signature {
         self.0.sums()
     }
 }
 
-/// Makes a signature of a basis that comes in pieces.
+/// Makes a signature of a basis that comes in pieces. Holds up to 64 blocks of it.
 #[derive(Debug)]
 pub struct SignatureBuilder {
     signature: Signature,
@@ -165,7 +167,8 @@ impl SignatureBuilder {
     /// Of nothing yet.
     #[must_use]
     pub fn new(options: SignatureOptions) -> Self {
-        Self { signature: Signature::of(&[], options), rest: Vec::new() }
+        let empty = fast_rsync::Signature::calculate(&[], options.raw()).into_serialized();
+        Self { signature: Signature { bytes: empty, options, basis_len: 0 }, rest: Vec::new() }
     }
 
     /// Goes on with the next piece of the basis, of any length.
@@ -191,17 +194,23 @@ impl SignatureBuilder {
     }
 
     /// The signature of all pieces.
-    #[must_use]
-    pub fn finish(mut self) -> Signature {
+    ///
+    /// # Errors
+    /// [`SignatureError::Limits`] when there were too many blocks: see [`SignatureOptions::suits`].
+    pub fn finish(mut self) -> Result<Signature, SignatureError> {
         let rest = std::mem::take(&mut self.rest);
         self.put(&rest);
-        self.signature
+        Signature::expected_len(self.signature.basis_len, self.signature.options)?;
+        Ok(self.signature)
     }
 
     fn put(&mut self, blocks: &[u8]) {
+        self.signature.basis_len += blocks.len() as u64;
+        if !self.signature.options.suits(self.signature.basis_len) {
+            return;
+        }
         let sums = fast_rsync::Signature::calculate(blocks, self.signature.options.raw());
         self.signature.bytes.extend_from_slice(&sums.serialized()[HEADER_LEN..]);
-        self.signature.basis_len += blocks.len() as u64;
     }
 }
 

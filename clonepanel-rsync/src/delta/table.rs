@@ -8,6 +8,8 @@ const FILTER_BITS_PER_BLOCK: usize = 128;
 const MAX_FILTER_BITS: usize = 512 * 1024 * 8;
 /// Blocks with the same weak sum that are looked at; more of them are repetitions, or crafted.
 const MAX_CANDIDATES: usize = 32;
+/// Entries of one bucket that are looked at.
+const MAX_LOOKED_AT: usize = 256;
 
 /// Where the blocks with a given weak sum are.
 #[derive(Debug)]
@@ -72,8 +74,8 @@ impl Table {
     pub(crate) fn blocks(&self, sum: u32) -> impl Iterator<Item = u32> + Clone {
         let bucket = (self.hash(sum) >> self.bucket_shift) as usize;
         let range = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
-        // Crafted sums may fill one bucket, but only with equal ones: the end of the look is close either way.
-        let entries = self.entries[range].iter();
+        // Only equal sums can fill a bucket, and the first of them are enough.
+        let entries = self.entries[range].iter().take(MAX_LOOKED_AT);
         entries.filter(move |entry| entry.0 == sum).map(|entry| entry.1).take(MAX_CANDIDATES)
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Content, DeltaError, Differ, Index, Operation, Operations, Signature, SignatureBuilder, SignatureError,
     SignatureOptions, apply, diff, longest_delta,
-    search::{Agreement, BlockSums, Search, Searchable, Step},
+    search::{BlockSums, Search, Searchable, Step},
     strong::StrongSum,
     wire_signature::{BlockRule, StrongLength, WireSignatureBuilder},
     wire_sums::WireSums,
@@ -47,7 +47,7 @@ fn old_and_new() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
 }
 
 fn index(old: &[u8], block_len: u32) -> Index {
-    Signature::of(old, SignatureOptions::new(block_len)).index()
+    Signature::of(old, SignatureOptions::new(block_len)).unwrap().index()
 }
 
 /// Deltas of windows that grow by `step` bytes, applied one after the other.
@@ -74,9 +74,9 @@ proptest! {
         let index = index(&old, block_len);
         let mut delta = Vec::new();
         diff(&index, &new, &mut delta);
-        prop_assert!(delta.len() as u64 <= longest_delta(new.len() as u64, index.signature()));
+        prop_assert!(delta.len() as u64 <= longest_delta(new.len() as u64, index.signature().options()));
         let mut made = Vec::new();
-        prop_assert_eq!(apply(&old, &delta, new.len() as u64, &mut made), Ok(()));
+        prop_assert_eq!(apply(&old, &delta, new.len() as u64, &mut made), Ok(new.len() as u64));
         prop_assert!(made == new);
         // The peer reads it as well.
         let mut made = Vec::new();
@@ -88,7 +88,7 @@ proptest! {
 
     #[test]
     fn never_longer_than_the_peer((old, new) in old_and_new(), block_len in 512..1500_u32) {
-        let signature = Signature::of(&old, SignatureOptions::new(block_len));
+        let signature = Signature::of(&old, SignatureOptions::new(block_len)).unwrap();
         let peer = fast_rsync::Signature::deserialize(signature.as_bytes().to_vec()).unwrap();
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         fast_rsync::diff(&peer.index(), &new, &mut theirs).unwrap();
@@ -108,8 +108,8 @@ proptest! {
             builder.update(&old[from..cut]);
             from = cut;
         }
-        let signature = builder.finish();
-        prop_assert_eq!(&signature, &Signature::of(&old, options));
+        let signature = builder.finish().unwrap();
+        prop_assert_eq!(&signature, &Signature::of(&old, options).unwrap());
         let parsed = Signature::parse(signature.as_bytes().to_vec(), old.len() as u64);
         prop_assert_eq!(parsed, Ok(signature));
     }
@@ -133,11 +133,33 @@ proptest! {
     }
 
     #[test]
-    fn what_is_not_a_signature_is_refused(noise: Vec<u8>, block_len: u32, strong_len in 0..40_u32, basis_len: u64) {
-        let bytes = [&0x7273_0136_u32.to_be_bytes()[..], &block_len.to_be_bytes(), &strong_len.to_be_bytes(), &noise].concat();
-        if let Ok(signature) = Signature::parse(bytes, basis_len) {
+    fn any_sums_make_a_delta_of_the_right_length(
+        sums in proptest::collection::vec((0..3_usize, any::<u32>()), 1..60),
+        (old, new) in old_and_new(),
+        tail in 0..512_u64,
+    ) {
+        // Sums that a hostile peer made up: some are of blocks that the new data do have.
+        let mut bytes = [0x7273_0136_u32, 512, 4].map(u32::to_be_bytes).concat();
+        for (kind, noise) in &sums {
+            let start = *noise as usize % (new.len() + 1);
+            let block = &new[start..(start + 512).min(new.len())];
+            let real = Signature::of(block, SignatureOptions::new(512).with_strong_len(4)).unwrap().into_bytes();
+            match (kind, real.get(12..20)) {
+                (0, Some(real)) => bytes.extend_from_slice(real),
+                (1, Some(real)) => bytes.extend_from_slice(&[&real[..4], &noise.to_be_bytes()].concat()),
+                _ => bytes.extend_from_slice(&[noise.to_be_bytes(), [0; 4]].concat()),
+            }
+        }
+        let basis_len = (sums.len() as u64 * 512).saturating_sub(tail);
+        let index = Signature::parse(bytes, basis_len).unwrap().index();
+        for data in [&new, &old] {
             let mut delta = Vec::new();
-            diff(&signature.index(), &noise, &mut delta);
+            diff(&index, data, &mut delta);
+            let made = Operations::new(&delta, basis_len, data.len() as u64).map(|operation| match operation.unwrap() {
+                Operation::Literal(data) => data.len() as u64,
+                Operation::Copy { len, .. } => len,
+            });
+            prop_assert_eq!(made.sum::<u64>(), data.len() as u64);
         }
     }
 
@@ -215,33 +237,121 @@ fn windows_cost_next_to_nothing() {
     assert!(bytes <= whole.len() + 13 * 22, "{bytes} {}", whole.len());
 }
 
-/// Neighbouring bytes changed by +1, -2, +1 keep the weak sum: every place looks like a block until its strong sum is computed.
+/// Two bytes in turn, in regions with +1, -2, +1 added to neighbours in each quarter of a block: each place of the new data has the
+/// weak sum of a block, of another one in each region, and no block stands there.
 fn colliding(block_len: usize, blocks: usize) -> (Vec<u8>, Vec<u8>) {
-    let old = vec![100_u8; block_len * blocks];
-    let mut new = old.clone();
-    for at in (0..new.len() - 2).step_by(block_len / 4) {
-        for (byte, change) in new[at..at + 3].iter_mut().zip([1_i8, -2, 1]) {
-            *byte = byte.wrapping_add_signed(change);
+    let turn = |pair: usize, len: usize| -> Vec<u8> {
+        (0..len).map(|at| 50 + (if at % 2 == 0 { pair % 128 } else { pair / 128 }) as u8).collect()
+    };
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for pair in 0..blocks / 2 {
+        let region = turn(pair, block_len + 1);
+        old.extend_from_slice(&region[..block_len]);
+        old.extend_from_slice(&region[1..]);
+        let start = new.len();
+        new.extend_from_slice(&turn(pair, 2 * block_len));
+        for at in (start..start + 2 * block_len - 2).step_by(block_len / 4) {
+            (new[at], new[at + 1], new[at + 2]) = (new[at] + 1, new[at + 1] - 2, new[at + 2] + 1);
         }
     }
     (old, new)
 }
 
-#[test]
-fn crafted_sums_cost_bounded_work() {
-    let (old, new) = colliding(1024, 8192);
-    let signature = Signature::of(&old, SignatureOptions::new(1024));
+/// Bytes hashed for `new`, and how many of it came out literal.
+fn work(old: &[u8], new: &[u8]) -> (usize, usize) {
+    let signature = Signature::of(old, SignatureOptions::new(1024)).unwrap();
     let counted = Searchable::new(Counted { signature, hashed: 0.into() });
-    let mut made = 0;
-    Search::new(&counted).finish(&new, |step| match step {
-        Step::Literal(data) => made += data.len(),
+    let (mut made, mut literal) = (0, 0);
+    Search::new(&counted).finish(new, |step| match step {
+        Step::Literal(data) => literal += data.len(),
         Step::Blocks { count, .. } => made += count as usize * 1024,
     });
-    assert_eq!(made, new.len());
-    let hashed = counted.sums().hashed.load(std::sync::atomic::Ordering::Relaxed);
-    assert!(hashed <= 4 * new.len() + (8 << 20), "{hashed} bytes hashed for {}", new.len());
+    assert_eq!(made + literal, new.len());
+    (counted.sums().hashed.load(std::sync::atomic::Ordering::Relaxed), literal)
+}
+
+#[test]
+fn crafted_sums_cost_bounded_work() {
+    let (old, new) = colliding(1024, 16_384);
+    let (hashed, _) = work(&old, &new);
+    assert!(hashed <= 4 * new.len() + (9 << 20), "{hashed} bytes hashed for {}", new.len());
     // What may be wasted is also used up, so the limit is what ended it.
-    assert!(hashed >= 4 << 20, "{hashed}");
+    assert!(hashed >= 4 * new.len(), "{hashed}");
+}
+
+#[test]
+fn lonely_blocks_cost_bounded_work() {
+    // The last block, whose followers do not exist, between blocks whose followers are others.
+    let old = noise(8, 1024 * 1024);
+    let last = &old[1023 * 1024..];
+    let mut new = Vec::new();
+    for block in (0..1000).step_by(3) {
+        new.extend_from_slice(last);
+        new.extend_from_slice(&old[block * 1024..][..1024]);
+    }
+    let (hashed, literal) = work(&old, &new);
+    assert_eq!(literal, 0);
+    assert!(hashed <= 10 * new.len(), "{hashed} bytes hashed for {}", new.len());
+}
+
+#[test]
+fn ordinary_changes_are_never_too_much_work() {
+    let old = noise(6, 16 << 20);
+    // Something inserted every eight and a half blocks, all blocks the other way round, every second block removed.
+    let inserted: Vec<u8> = old.chunks(8704).flat_map(|piece| [piece, b"inserted"].concat()).collect();
+    let turned: Vec<u8> = old.rchunks(1024).flatten().copied().collect();
+    let thinned: Vec<u8> = old.chunks(2048).flat_map(|pair| &pair[..1024]).copied().collect();
+    for (new, most) in [(inserted, 8), (turned, 1000), (thinned, 1000)] {
+        let (hashed, literal) = work(&old, &new);
+        assert!(literal <= new.len() / most, "{literal} of {} literal", new.len());
+        assert!(hashed <= 9 * new.len(), "{hashed} bytes hashed for {}", new.len());
+        assert!(wire_literal(&old, &new) <= new.len() / most, "on the wire");
+    }
+}
+
+/// How many bytes come out literal in the wire's dialect.
+fn wire_literal(old: &[u8], new: &[u8]) -> usize {
+    let head = crate::wire::SumHead { count: (old.len() / 1024) as u32, block_len: 1024, strong_len: 8, remainder: 0 };
+    let mut builder = WireSignatureBuilder::new(head, StrongSum::Xxh64, 7);
+    builder.update(old);
+    let (head, sums) = builder.finish();
+    let basis = Searchable::new(WireSums::new(head, sums, StrongSum::Xxh64, 7).unwrap());
+    let mut literal = 0;
+    Search::new(&basis).finish(new, |step| {
+        if let Step::Literal(data) = step {
+            literal += data.len();
+        }
+    });
+    literal
+}
+
+#[test]
+fn copies_reach_beyond_four_gigabytes() {
+    let options = SignatureOptions::for_basis(10 << 30, Content::Text);
+    let block = noise(4, options.block_len() as usize);
+    let real = Signature::of(&block, options).unwrap().into_bytes();
+    let len = Signature::expected_len(10 << 30, options).unwrap() as usize;
+    let mut bytes = real[..12].to_vec();
+    bytes.resize(len, 0);
+    let entry = real.len() - 12;
+    bytes[12 + 500_000 * entry..][..entry].copy_from_slice(&real[12..]);
+    let mut delta = Vec::new();
+    diff(&Signature::parse(bytes, 10 << 30).unwrap().index(), &block, &mut delta);
+    let offset = 500_000 * u64::from(options.block_len());
+    assert!(offset > u64::from(u32::MAX));
+    let operations: Vec<_> = Operations::new(&delta, 10 << 30, block.len() as u64).collect();
+    assert_eq!(operations, [Ok(Operation::Copy { offset, len: block.len() as u64 })]);
+}
+
+#[test]
+fn too_many_blocks_are_refused() {
+    let options = SignatureOptions::new(512);
+    let (mut builder, piece) = (SignatureBuilder::new(options), vec![0; 1 << 20]);
+    for _ in 0..300 {
+        builder.update(&piece);
+    }
+    assert_eq!(builder.finish(), Err(SignatureError::Limits));
+    assert!(!options.suits(300 << 20));
 }
 
 /// Counts the bytes that strong sums are computed of.
@@ -269,8 +379,8 @@ impl BlockSums for Counted {
         self.signature.weak(block)
     }
 
-    fn batch(&self, after: Agreement) -> usize {
-        self.signature.batch(after)
+    fn batch(&self, equal: usize) -> usize {
+        self.signature.batch(equal)
     }
 
     fn equal(&self, first: u32, data: &[u8]) -> u64 {
@@ -286,7 +396,7 @@ impl BlockSums for Counted {
 
 #[test]
 fn signatures_outside_the_limits_are_refused() {
-    let signature = Signature::of(&noise(1, 5000), SignatureOptions::for_basis(5000, Content::Text));
+    let signature = Signature::of(&noise(1, 5000), SignatureOptions::for_basis(5000, Content::Text)).unwrap();
     let bytes = signature.as_bytes().to_vec();
     let with = |at: usize, value: u32| {
         let mut bytes = bytes.clone();

@@ -7,7 +7,7 @@ use super::{
 use crate::wire::SumHead;
 
 /// The longest block that protocol 30 and later allow.
-const MAX_BLOCK: u32 = 128 * 1024;
+pub(super) const MAX_BLOCK: u32 = 128 * 1024;
 const MIN_BLOCK: u32 = 700;
 /// Blocks of a signature that is kept in memory, at 20 bytes each at the most.
 const MAX_BLOCKS: u64 = 4 << 20;
@@ -79,6 +79,9 @@ impl WireSignatureBuilder {
 
     /// Adds whole blocks; only the last piece of the basis may end in a shorter one.
     pub(crate) fn update(&mut self, piece: &[u8]) {
+        if self.head.count == 0 {
+            return;
+        }
         for block in piece.chunks(self.head.block_len as usize) {
             self.sums.extend_from_slice(&weak_sum::<Signed>(block).to_le_bytes());
             self.checksum.put_block(self.seed, block, self.head.strong_len as usize, &mut self.sums);

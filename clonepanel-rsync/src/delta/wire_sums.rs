@@ -2,13 +2,16 @@
 
 use super::{
     rolling::{Signed, weak_sum},
-    search::{Agreement, BlockSums},
+    search::BlockSums,
     strong::StrongSum,
+    wire_signature::MAX_BLOCK,
 };
 use crate::{error::ProtocolError, wire::SumHead};
 
-/// The longest block that protocol 30 and later allow.
-const MAX_BLOCK: u32 = 128 * 1024;
+/// Blocks that are searched at the most, at some 20 bytes each; stock rsync reaches so many with a file of 512 GiB.
+const MAX_BLOCKS: u32 = 4 << 20;
+/// The shortest block that stock rsync chooses, however short the file. Shorter ones would cost a sum for each byte.
+const MIN_BLOCK: u32 = 700;
 
 /// Block sums in the dialect of rsync's wire.
 #[derive(Debug)]
@@ -20,14 +23,15 @@ pub(crate) struct WireSums {
 }
 
 impl WireSums {
-    /// Length of the sums behind a head, in bytes; an error when no honest receiver sends such a head. To be asked before
-    /// anything is read or kept. Limits: `reference/rsync-protocol.md`, section 7.2.
+    /// Length of the sums behind a head, in bytes; an error when stock rsync would not take the head either. To be asked before
+    /// anything is read or kept. Source: `rsync-protocol`, section 7.2.
     pub(crate) fn expected_len(head: SumHead, checksum: StrongSum) -> Result<u64, ProtocolError> {
         let SumHead { count, block_len, strong_len, remainder } = head;
-        let fits = block_len <= MAX_BLOCK
+        let fits = count <= i32::MAX as u32
+            && block_len <= MAX_BLOCK
             && remainder <= block_len
             && strong_len as usize <= checksum.len()
-            && (count == 0 || (block_len > 0 && strong_len > 0));
+            && (count == 0 || block_len > 0);
         if fits {
             Ok(u64::from(count) * (4 + u64::from(strong_len)))
         } else {
@@ -35,10 +39,19 @@ impl WireSums {
         }
     }
 
-    /// `None` when there are no blocks or the sums do not belong to the head.
-    pub(crate) fn new(head: SumHead, sums: Vec<u8>, checksum: StrongSum, seed: i32) -> Option<Self> {
+    /// Whether sums with this head are worth keeping: there are some, and they can be searched. Others are read and forgotten,
+    /// and the file travels whole.
+    pub(crate) const fn can_be_searched(head: SumHead) -> bool {
+        head.count > 0 && head.count <= MAX_BLOCKS && head.block_len >= MIN_BLOCK && head.strong_len > 0
+    }
+
+    /// `None` when they cannot be searched or do not belong to the head.
+    pub(crate) fn new(mut head: SumHead, sums: Vec<u8>, checksum: StrongSum, seed: i32) -> Option<Self> {
         let expected = Self::expected_len(head, checksum).ok()?;
-        (head.count > 0 && sums.len() as u64 == expected).then_some(Self { head, sums, checksum, seed })
+        if head.remainder == head.block_len {
+            head.remainder = 0;
+        }
+        (Self::can_be_searched(head) && sums.len() as u64 == expected).then_some(Self { head, sums, checksum, seed })
     }
 
     fn entry(&self, block: u32) -> &[u8] {
@@ -67,7 +80,7 @@ impl BlockSums for WireSums {
     }
 
     /// One after the other: no sum is computed that is not asked for.
-    fn batch(&self, _after: Agreement) -> usize {
+    fn batch(&self, _equal: usize) -> usize {
         1
     }
 
@@ -82,5 +95,48 @@ impl BlockSums for WireSums {
         let mut sum = Vec::with_capacity(20);
         self.checksum.put_block(self.seed, data, self.head.strong_len as usize, &mut sum);
         candidates.find(|block| self.entry(*block)[4..] == sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: SumHead = SumHead { count: 3, block_len: 700, strong_len: 2, remainder: 6 };
+
+    #[test]
+    fn heads_are_taken_as_stock_takes_them() {
+        let len = |head| WireSums::expected_len(head, StrongSum::Xxh128).ok();
+        assert_eq!(len(HEAD), Some(18));
+        assert_eq!(len(SumHead::default()), Some(0));
+        assert_eq!(len(SumHead { count: i32::MAX as u32, ..HEAD }), Some(6 * i32::MAX as u64));
+        for head in [
+            SumHead { count: 1 << 31, ..HEAD },
+            SumHead { block_len: MAX_BLOCK + 1, ..HEAD },
+            SumHead { block_len: 0, remainder: 0, ..HEAD },
+            SumHead { remainder: 701, ..HEAD },
+            SumHead { strong_len: 17, ..HEAD },
+        ] {
+            assert_eq!(len(head), None, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_searched_is_left_alone() {
+        let new = |head: SumHead, len: usize| WireSums::new(head, vec![0; len], StrongSum::Xxh128, 1);
+        assert!(new(HEAD, 18).is_some());
+        assert!(new(HEAD, 17).is_none());
+        assert!(new(SumHead { count: 0, ..HEAD }, 0).is_none());
+        assert!(new(SumHead { block_len: 699, ..HEAD }, 18).is_none());
+        assert!(new(SumHead { strong_len: 0, ..HEAD }, 12).is_none());
+        assert!(!WireSums::can_be_searched(SumHead { count: MAX_BLOCKS + 1, ..HEAD }));
+    }
+
+    #[test]
+    fn a_full_last_block_is_whole() {
+        for (remainder, whole, tail) in [(0, 3, 0), (700, 3, 0), (6, 2, 6)] {
+            let sums = WireSums::new(SumHead { remainder, ..HEAD }, vec![0; 18], StrongSum::Xxh128, 1).unwrap();
+            assert_eq!((sums.whole_blocks(), sums.tail_len()), (whole, tail));
+        }
     }
 }

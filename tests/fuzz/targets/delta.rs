@@ -22,10 +22,19 @@ fuzz_target!(|data: &[u8]| {
             assert!(made <= 100_000);
         }
         1 => {
-            if let Ok(signature) = Signature::parse(first.to_vec(), u64::from(*seed) * 512) {
-                let mut delta = Vec::new();
-                Differ::new(&signature.index()).finish(second, &mut delta);
-            }
+            // Sums as a peer may send them: a good head, and any content.
+            let sums = &first[..first.len() / 8 * 8];
+            let bytes = [&[0x72, 0x73, 0x01, 0x36, 0, 0, 2, 0, 0, 0, 0, 4], sums].concat();
+            let basis_len = (sums.len() as u64 / 8 * 512).saturating_sub(u64::from(*seed));
+            let index = Signature::parse(bytes, basis_len).expect("a good head").index();
+            let new: Vec<u8> = second.iter().flat_map(|byte| [*byte; 64]).collect();
+            let mut delta = Vec::new();
+            Differ::new(&index).finish(&new, &mut delta);
+            let made = Operations::new(&delta, basis_len, new.len() as u64).map(|operation| match operation.expect("ours") {
+                Operation::Literal(data) => data.len() as u64,
+                Operation::Copy { len, .. } => len,
+            });
+            assert_eq!(made.sum::<u64>(), new.len() as u64);
         }
         _ => {
             // Long enough for blocks: the input repeated, each time a little different.
@@ -34,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
             };
             let times = 1 + 6000 / (first.len() + second.len() + 1);
             let (old, new) = (stretch(data, times), [stretch(first, times), stretch(second, times)].concat());
-            let index = Signature::of(&old, SignatureOptions::new(512).strong_len(16)).index();
+            let index = Signature::of(&old, SignatureOptions::new(512).with_strong_len(16)).expect("few blocks").index();
             let (mut differ, mut window, mut made) = (Differ::new(&index), Vec::new(), Vec::new());
             for piece in new.chunks(1 + usize::from(*step) * 16) {
                 window.extend_from_slice(piece);
@@ -42,6 +51,7 @@ fuzz_target!(|data: &[u8]| {
                 let decided = differ.advance(&window, &mut delta);
                 apply(&old, &delta, decided as u64, &mut made).expect("our own delta");
                 window.drain(..decided);
+                assert!(window.len() < 1024);
             }
             let mut delta = Vec::new();
             differ.finish(&window, &mut delta);
