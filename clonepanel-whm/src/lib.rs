@@ -1,4 +1,21 @@
-//! The hosting side of ClonePanel: WHM zones and accounts, authoritative DNS checks and health probes.
+//! The hosting side of ClonePanel: the zones of a WHM server, with a reseller's rights.
 //!
-//! Nothing is published here yet: the name and its place in the workspace are reserved, so that the dependency rules
-//! (a back-end crate depends on `clonepanel-core` and on no other back-end crate) are checked from the start.
+//! [`WhmClient`] speaks WHM's API 1, and an account's UAPI through it, over TLS that is never unchecked; [`WhmDns`] is a
+//! [`DnsProvider`](clonepanel_core::dns::DnsProvider) on top of it.
+//!
+//! A write whose answer is lost is never sent again blindly: the zone is read back and compared. What the server tells is
+//! read leniently (numbers as text, lists that are `null`) and believed sparingly: every change is read back.
+
+mod client;
+mod dns;
+mod envelope;
+mod error;
+mod loose;
+mod options;
+mod refusals;
+mod tls;
+
+pub use client::WhmClient;
+pub use dns::WhmDns;
+pub use error::WhmError;
+pub use options::{Trust, WhmOptions};

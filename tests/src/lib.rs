@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::print_stderr, reason = "test code: it fails by panicking")]
 
 mod agent_words;
+mod bind;
 mod fingerprint;
 mod lacking;
 mod mariadb;
@@ -14,8 +15,10 @@ mod rsyncs;
 mod site;
 mod sshd;
 mod tool;
+mod whm;
 
 pub use agent_words::AgentWords;
+pub use bind::Bind;
 pub use fingerprint::Fingerprint;
 pub use lacking::may_lack;
 pub use mariadb::MariaDb;
@@ -25,6 +28,7 @@ pub use rsyncs::{StockRsync, stock_rsyncs};
 pub use site::Site;
 pub use sshd::{Login, Sshd, SshdOptions};
 pub use tool::{Ran, Tool};
+pub use whm::{Fault, WhmServer};
 
 /// The README's example compiles.
 #[cfg(doctest)]

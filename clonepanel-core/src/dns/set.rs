@@ -65,7 +65,9 @@ impl RecordSet {
         if data.iter().any(|data| data.record_type() != record_type) {
             return Err(RecordSetError::Mixed);
         }
-        if data.len() > 1 && matches!(record_type, RecordType::CNAME | RecordType::SOA) {
+        // What is not read here is kept as it is, however wrong.
+        let single = |data: &RecordData| matches!(data, RecordData::Cname(_) | RecordData::Soa(_));
+        if data.len() > 1 && data.iter().any(single) {
             return Err(RecordSetError::Several);
         }
         if ttl_secs > MAX_TTL_SECS {
