@@ -21,6 +21,8 @@ use tokio::time::{sleep, timeout};
 /// After a lost answer the zone is looked at again after these pauses: the change may still be under way.
 const LOOKS: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
+/// How long all that looking may take, apart from the calls.
+const LOOKING: Duration = Duration::from_secs(10);
 
 /// The zones that a reseller controls on one WHM server.
 ///
@@ -103,7 +105,7 @@ impl WhmDns {
     async fn settle(&self, plan: &ZonePlan, route: &Route, batch: &[(String, Vec<u8>)], why: &str) -> Settled {
         let zone = plan.zone();
         let mut why = why.to_owned();
-        for _ in 0..2 {
+        for may_resend in [true, false] {
             let mut is_old = false;
             for pause in LOOKS {
                 sleep(pause).await;
@@ -115,7 +117,7 @@ impl WhmDns {
                     Err(error) => (why, is_old) = (format!("{why}; then {error}"), false),
                 }
             }
-            if !is_old {
+            if !(is_old && may_resend) {
                 break;
             }
             match self.write(route, zone, plan.base(), batch).await {
@@ -128,7 +130,7 @@ impl WhmDns {
     }
 
     async fn settle_in_time(&self, plan: &ZonePlan, route: &Route, batch: &[(String, Vec<u8>)], why: &str) -> Settled {
-        match timeout(self.client.deadline() * 2, self.settle(plan, route, batch, why)).await {
+        match timeout(self.client.deadline() * 2 + LOOKING, self.settle(plan, route, batch, why)).await {
             Ok(settled) => settled,
             Err(_) => Err(self.unsettled(plan.zone(), &format!("{why}; and it was not read back in time"))),
         }

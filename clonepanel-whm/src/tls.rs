@@ -36,9 +36,7 @@ fn wrong(detail: &str) -> WhmError {
 pub(crate) fn distrust(error: &reqwest::Error) -> Option<String> {
     let mut next = error.source();
     while let Some(cause) = next {
-        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = cause.downcast_ref::<Error>().or_else(|| inner?.downcast_ref::<Error>());
-        if let Some(Error::InvalidCertificate(why)) = found {
+        if let Some(Error::InvalidCertificate(why)) = tls_error(cause) {
             return Some(format!(
                 "its certificate is not trusted ({why}): if it is the right one, put it in a file and name that as ca_file"
             ));
@@ -46,6 +44,14 @@ pub(crate) fn distrust(error: &reqwest::Error) -> Option<String> {
         next = cause.source();
     }
     None
+}
+
+/// The error of TLS, also inside of errors of input and output, whose `source` leaves out what they hold.
+fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    match cause.downcast_ref::<io::Error>() {
+        Some(outer) => tls_error(outer.get_ref()?),
+        None => cause.downcast_ref(),
+    }
 }
 
 /// Trusts the very certificates, and what they have issued.

@@ -108,8 +108,13 @@ impl WhmServer {
         let panel = Arc::new(Panel { bind: Bind::start(), state: Mutex::new(state) });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let listener = runtime.block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).expect("bind");
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("bind");
+        listener.set_nonblocking(true).expect("a socket that does not block");
         let port = listener.local_addr().expect("address").port();
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).expect("a listener")
+        };
         runtime.spawn(http::serve(listener, config, Arc::clone(&panel)));
         Self { panel, port, authority_pem: authority.pem(), certificate_pem: leaf.pem(), runtime: Some(runtime) }
     }
