@@ -2,7 +2,8 @@
 
 use super::{name::DomainName, record_type::RecordType, strings::Strings};
 use bytes::Bytes;
-use std::net::{Ipv4Addr, Ipv6Addr};
+// From `core`, which has addresses and no sockets.
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// The most octets that the data of one record can have on the wire.
 pub const MAX_DATA_OCTETS: usize = 65_535;
