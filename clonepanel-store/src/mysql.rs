@@ -1,4 +1,5 @@
-//! Databases as trees of plain SQL: [`DatabaseSource`] dumps a MySQL or MariaDB database with an ordinary user's rights.
+//! Databases as trees of plain SQL: [`DatabaseSource`] dumps a MySQL or MariaDB database with an ordinary user's rights, and
+//! [`DatabaseImport`] loads such a tree.
 //!
 //! A dump is of one consistent moment, and its files are such that any client can load them in the order of names. An unchanged range
 //! of rows is the same file each day, so a store links it. `docs/dump-format.md` describes it.
@@ -20,11 +21,9 @@
 mod address;
 mod dump;
 mod error;
-// Half of it is for the import, which is not here yet.
-#[allow(dead_code)]
 mod format;
+mod import;
 mod layout;
-#[allow(dead_code)]
 mod session;
 
 pub use address::DatabaseAddress;
@@ -34,3 +33,4 @@ pub use format::{
     definition::ObjectKind,
     description::{DumpDescription, DumpedObject, DumpedTable, MissingObject, TableInstant},
 };
+pub use import::{DatabaseImport, EventState, ImportError, ImportReport, ImportedTable, Placement, RefusedObject};

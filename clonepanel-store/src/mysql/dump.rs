@@ -12,4 +12,7 @@ mod source;
 mod spool;
 mod table;
 
+pub(super) use catalogue::table_names;
 pub use source::DatabaseSource;
+pub(super) use spool::{Held, Spool};
+pub(super) use table::read_sum;

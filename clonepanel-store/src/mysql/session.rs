@@ -95,6 +95,11 @@ impl Session {
         within(action, self.conn.query_drop(statement)).await
     }
 
+    /// As [`Self::run`], for a statement that is no text: rows are bytes.
+    pub(crate) async fn run_bytes(&mut self, action: &'static str, statement: Vec<u8>) -> Result<(), DatabaseError> {
+        within(action, self.conn.query_drop(statement)).await
+    }
+
     /// Runs a statement as the single one that it is: a server that finds a second one behind it refuses both.
     pub(crate) async fn run_single(&mut self, action: &'static str, statement: &str) -> Result<(), DatabaseError> {
         let prepared = within(action, self.conn.prep(statement)).await?;

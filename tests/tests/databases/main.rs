@@ -2,8 +2,11 @@
 #![allow(clippy::expect_used, clippy::print_stderr, clippy::unwrap_used)]
 
 mod dumped;
+mod import;
 mod moving;
+mod random;
 mod rights;
+mod snapshot;
 mod zoo;
 
 use dumped::Dumped;

@@ -4,13 +4,13 @@ use super::{Dumped, dumped::root};
 use clonepanel_store::mysql::TableInstant;
 use clonepanel_tests::MariaDb;
 
-const ZOO: &str = include_str!("zoo.sql");
+pub(crate) const ZOO: &str = include_str!("zoo.sql");
 
-fn create(server: &MariaDb, name: &str) {
+pub(crate) fn create(server: &MariaDb, name: &str) {
     server.run("", &format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"));
 }
 
-fn checksums(server: &MariaDb, database: &str, dumped: &Dumped) -> Vec<String> {
+pub(crate) fn checksums(server: &MariaDb, database: &str, dumped: &Dumped) -> Vec<String> {
     let tables = dumped.description().tables;
     // Of a versioned table the moments of its versions are part of it.
     let is_compared = |name: &str| !name.starts_with("versioned");

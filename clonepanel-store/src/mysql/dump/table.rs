@@ -2,15 +2,15 @@
 
 use super::{
     super::{
-        DatabaseError,
+        DatabaseAddress, DatabaseError,
         format::{
             definition::TableDefinition,
             name::{file_stem, quote},
             row_file::{Head, RowCutter, RowSum, hash},
         },
-        session::{Session, string, text},
+        session::{Holds, Purpose, Session, string, text},
     },
-    catalogue::{Key, Storage, Table, fields},
+    catalogue::{Catalogue, Key, Storage, Table, fields},
     rows::{AllRows, Pages, RowText, count},
     sorter::Sorter,
     spool::{Held, Spool},
@@ -61,6 +61,32 @@ pub(crate) async fn read(
         None => true,
     };
     if is_same && is_settled { Ok(TableRead { definition, files, sum }) } else { Err(changed()) }
+}
+
+/// Reads all rows of a table and keeps none.
+pub(in crate::mysql) async fn read_sum(address: &DatabaseAddress, name: &str) -> Result<RowSum, DatabaseError> {
+    let mut session = Session::open(address, Purpose::Rows).await?;
+    let table = Catalogue::table(&mut session, address.name(), name).await?;
+    let table = table.ok_or(DatabaseError::Changed { action: ACTION })?;
+    session.begin_snapshot(Holds::Page).await?;
+    let mut sum = RowSum::default();
+    let by_key = match &table.key {
+        Some(key) => {
+            let mut pages = Pages::new(&table, key);
+            while pages.next(&mut session, &mut |row| sum.add(&row.text)).await? {}
+            count(&table, &mut session).await? == sum.rows
+        }
+        None => false,
+    };
+    if !by_key {
+        sum = RowSum::default();
+        let mut rows = AllRows::of(&table, &mut session).await?;
+        while let Some(row) = rows.next().await? {
+            sum.add(&row.text);
+        }
+    }
+    session.close().await;
+    Ok(sum)
 }
 
 /// When the table was made or renamed.

@@ -72,6 +72,10 @@ impl ObjectKind {
     }
 }
 
+/// Engines whose rows are the server's own.
+const CONTAINED: [&str; 10] =
+    ["ARCHIVE", "ARIA", "BLACKHOLE", "CSV", "INNODB", "MEMORY", "MRG_MYISAM", "MYISAM", "ROCKSDB", "TOKUDB"];
+
 /// The definition of a table, without what changes with its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableDefinition {
@@ -120,12 +124,15 @@ impl TableDefinition {
         columns
     }
 
-    /// The engine, as the definition names it.
-    pub(crate) fn engine(&self) -> Option<&str> {
-        let statement = Statement::read(&self.text, Dialect::default())?;
-        let options = statement.behind_brackets(3)?;
-        let at = (options..statement.tokens.len()).find(|&at| statement.is_word(at, "ENGINE"))?;
-        Some(statement.part(at + 2))
+    /// Whether its rows are the server's own, in the place where those of all tables are. Other engines read files and other servers.
+    pub(crate) fn is_contained(&self) -> bool {
+        let Some(statement) = Statement::read(&self.text, Dialect::default()) else { return false };
+        let Some(options) = statement.behind_brackets(3) else { return false };
+        let words = || options..statement.tokens.len();
+        let leads_out = words().any(|at| ["DIRECTORY", "CONNECTION"].iter().any(|word| statement.is_word(at, word)));
+        let engine = words().find(|&at| statement.is_word(at, "ENGINE") && statement.is_symbol(at + 1, b'='));
+        let is_known = |at: usize| CONTAINED.iter().any(|engine| statement.part(at + 2).eq_ignore_ascii_case(engine));
+        !leads_out && engine.is_none_or(is_known)
     }
 
     /// The file of this table.
@@ -298,11 +305,6 @@ impl ObjectDefinition {
             read.check().map(|()| read)
         };
         parse().ok_or(BadDefinition(kind))
-    }
-
-    /// Whether there is a semicolon outside of quotes, so that it matters where the statement ends.
-    pub(crate) fn is_compound(&self) -> bool {
-        Statement::read(&self.text, self.dialect()).is_none_or(|statement| statement.has_semicolon())
     }
 
     /// An event that does not run until somebody enables it; anything else as it is.

@@ -37,10 +37,6 @@ impl Head {
         &self.table
     }
 
-    pub(crate) fn columns(&self) -> &[String] {
-        &self.columns
-    }
-
     /// The statement up to its rows, under the name of a table.
     pub(crate) fn insert_into(&self, table: &str) -> String {
         let columns: Vec<_> = self.columns.iter().map(|column| quote(column)).collect();
@@ -51,11 +47,8 @@ impl Head {
         format!("{SESSION}{}", self.insert_into(&self.table))
     }
 
-    /// Reads what [`Self::text`] writes: the two first lines, without the line break of the second.
-    fn parse(session: &[u8], insert: &[u8]) -> Option<Self> {
-        if SESSION.as_bytes().strip_suffix(b"\n") != Some(session) {
-            return None;
-        }
+    /// Reads what [`Self::insert_into`] writes, without the line break at its end.
+    fn parse(insert: &[u8]) -> Option<Self> {
         let mut rest = std::str::from_utf8(insert).ok()?.strip_prefix("INSERT INTO ")?;
         let table = unquote(&mut rest)?;
         rest = rest.strip_prefix(" (")?;
@@ -155,7 +148,7 @@ pub(crate) struct RowFileReader {
     buffer: Vec<u8>,
     /// How much of the buffer holds no line break.
     searched: usize,
-    session: Option<Vec<u8>>,
+    has_session: bool,
     head: Option<Head>,
     ended: bool,
 }
@@ -189,11 +182,18 @@ impl RowFileReader {
         while let Some(at) = self.buffer.get(self.searched..).and_then(|rest| rest.iter().position(|&b| b == b'\n')) {
             let end = self.searched + at;
             let line = &self.buffer[done..end];
-            if self.session.is_none() {
-                self.session = Some(line.to_vec());
+            if !self.has_session {
+                if SESSION.as_bytes().strip_suffix(b"\n") != Some(line) {
+                    return Err(RowFileError::NotAHead);
+                }
+                self.has_session = true;
             } else if self.head.is_none() {
-                let session = self.session.as_deref().unwrap_or_default();
-                self.head = Some(Head::parse(session, line).ok_or(RowFileError::NotAHead)?);
+                // A name can have line breaks: those between backticks do not end the line.
+                if line.iter().filter(|&&b| b == b'`').count() % 2 == 1 {
+                    self.searched = end + 1;
+                    continue;
+                }
+                self.head = Some(Head::parse(line).ok_or(RowFileError::NotAHead)?);
             } else {
                 if self.ended {
                     return Err(RowFileError::Trailing);
@@ -220,6 +220,9 @@ impl RowFileReader {
 
     /// Says that this was all.
     pub(crate) fn finish(&self) -> Result<(), RowFileError> {
+        if self.head.is_none() {
+            return Err(RowFileError::NotAHead);
+        }
         match (self.ended, self.buffer.is_empty()) {
             (true, true) => Ok(()),
             (true, false) => Err(RowFileError::Trailing),
@@ -364,7 +367,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn heads_round_trip(table in "[a-z` ,()\\\\!é]{1,20}", columns in prop::collection::vec("[a-z` ,()']{1,9}", 1..5)) {
+        fn heads_round_trip(table in "[a-z` ,()\\\\!é\n]{1,20}", columns in prop::collection::vec("[a-z` ,()'\n]{1,9}", 1..5)) {
             let head = Head::new(table, columns);
             let text = format!("{}(1);\n", head.text());
             let mut reader = RowFileReader::default();

@@ -1,0 +1,163 @@
+//! [`Target`]: the database that is written to, over a few connections.
+
+use super::super::{
+    DatabaseAddress, DatabaseError,
+    dump::table_names,
+    session::{Purpose, Session, text},
+};
+use mysql_async::Value;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// So many connections load rows at once: a shared host has few cores to give, and few connections.
+const CONNECTIONS: usize = 3;
+
+/// The database that is written to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    address: DatabaseAddress,
+    turns: Semaphore,
+    idle: Mutex<Vec<Session>>,
+    /// The longest statement that the server takes, in bytes.
+    longest: usize,
+    /// Keeps other imports away for as long as it is connected.
+    lock: Session,
+}
+
+impl Target {
+    pub(crate) async fn open(address: DatabaseAddress) -> Result<Self, DatabaseError> {
+        let mut lock = Session::open(&address, Purpose::Catalogue).await?;
+        let action = "keeping other imports away";
+        // Names of such locks are the server's, and no longer than 64 characters.
+        let hash = blake3::hash(address.name().as_bytes()).to_hex();
+        let name = hash.get(..32).unwrap_or_default();
+        let locked = lock.one(action, &format!("SELECT GET_LOCK('clonepanel import {name}', 1)")).await?;
+        if locked.first().map(text).transpose()?.as_deref() != Some("1") {
+            return Err(DatabaseError::Busy { action });
+        }
+        let mut session = open(&address).await?;
+        let action = "asking for the longest statement";
+        let answer = session.one(action, "SELECT @@max_allowed_packet").await?;
+        let longest = answer.first().map(text).transpose()?.and_then(|len| len.parse().ok());
+        let longest = longest.ok_or_else(|| DatabaseError::nonsense(action, "it is no number"))?;
+        Ok(Self { address, turns: Semaphore::new(CONNECTIONS), idle: Mutex::new(vec![session]), longest, lock })
+    }
+
+    pub(crate) fn database(&self) -> &str {
+        self.address.name()
+    }
+
+    pub(crate) const fn longest(&self) -> usize {
+        self.longest
+    }
+
+    pub(crate) fn address(&self) -> &DatabaseAddress {
+        &self.address
+    }
+
+    /// A connection for a while. It is used again only if it is given back.
+    async fn lease(&self) -> Result<(SemaphorePermit<'_>, Session), DatabaseError> {
+        let closed = |_| DatabaseError::Silent { action: "waiting for a connection" };
+        let turn = self.turns.acquire().await.map_err(closed)?;
+        let idle = self.idle().pop();
+        let session = match idle {
+            Some(session) => session,
+            None => open(&self.address).await?,
+        };
+        Ok((turn, session))
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give_back<T>(&self, session: Session, done: Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+        if !done.as_ref().is_err_and(DatabaseError::ends_the_session) {
+            self.idle().push(session);
+        }
+        done
+    }
+
+    /// Runs statements of our own, one after the other over the same connection.
+    pub(crate) async fn run(&self, action: &'static str, statements: &[&str]) -> Result<(), DatabaseError> {
+        let (_turn, mut session) = self.lease().await?;
+        let mut done = Ok(());
+        for statement in statements {
+            done = done.and(session.run(action, statement).await);
+            if done.is_err() {
+                break;
+            }
+        }
+        self.give_back(session, done)
+    }
+
+    /// Sends rows.
+    pub(crate) async fn write(&self, statement: Vec<u8>) -> Result<(), DatabaseError> {
+        let (_turn, mut session) = self.lease().await?;
+        let done = session.run_bytes("writing rows", statement).await;
+        self.give_back(session, done)
+    }
+
+    /// Runs a statement that comes from elsewhere as the single one that it is, with settings of its own, and one of our own
+    /// before it.
+    pub(crate) async fn run_single(
+        &self,
+        action: &'static str,
+        settings: &str,
+        before: Option<&str>,
+        statement: &str,
+    ) -> Result<(), DatabaseError> {
+        let (_turn, mut session) = self.lease().await?;
+        let mut done = session.run(action, settings).await;
+        if let Some(before) = before.filter(|_| done.is_ok()) {
+            done = session.run(action, before).await;
+        }
+        if done.is_ok() {
+            done = session.run_single(action, statement).await;
+        }
+        // Older servers prepare few kinds of statements. What has no semicolon is a single one by itself.
+        if done.as_ref().is_err_and(is_not_preparable) && !statement.contains(';') {
+            done = session.run(action, statement).await;
+        }
+        // What comes next finds the settings that it knows.
+        let restored = session.run(action, SETTINGS).await;
+        self.give_back(session, restored).and(done)
+    }
+
+    pub(crate) async fn one(&self, action: &'static str, question: &str) -> Result<Vec<Value>, DatabaseError> {
+        let (_turn, mut session) = self.lease().await?;
+        let done = session.one(action, question).await;
+        self.give_back(session, done)
+    }
+
+    pub(crate) async fn table_names(&self) -> Result<BTreeSet<String>, DatabaseError> {
+        let (_turn, mut session) = self.lease().await?;
+        let done = table_names(&mut session, self.database()).await;
+        self.give_back(session, done)
+    }
+
+    pub(crate) async fn close(self) {
+        for session in self.idle.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            session.close().await;
+        }
+        self.lock.close().await;
+    }
+}
+
+fn is_not_preparable(error: &DatabaseError) -> bool {
+    matches!(error, DatabaseError::Server { source, .. } if source.code == 1295)
+}
+
+/// A connection on which rows are written as they were read.
+async fn open(address: &DatabaseAddress) -> Result<Session, DatabaseError> {
+    let mut session = Session::open(address, Purpose::Catalogue).await?;
+    session.run("preparing to write", SETTINGS).await?;
+    Ok(session)
+}
+
+/// What the first line of every file of a dump says, once for all.
+pub(crate) const SETTINGS: &str = "SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION', \
+                                   TIME_ZONE='+00:00', FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0";
