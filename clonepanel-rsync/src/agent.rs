@@ -9,6 +9,8 @@ mod content;
 mod delta;
 mod field;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod hello;
 mod incoming;
 mod link;

@@ -1,5 +1,7 @@
 //! Ways in for fuzzers: bytes of a hostile peer to every decoder. Not part of the API.
 
+pub use crate::agent::fuzz::{messages as agent_messages, receiver as agent_receiver, sender as agent_sender};
+
 use crate::{
     delta::{BlockRule, StrongLength, WireSignatureBuilder},
     messages::Messages,

@@ -149,6 +149,8 @@ fn far_ends_that_never_come_to_the_point() {
         ("silence after the greeting", AgentWords::new().hello().said(), b""),
         ("silence in the listing", begun().list(&[(b"dir", b'd')]).said(), b""),
         ("nothing but signs of life", begun().said(), b"\x05\0\0\0\0"),
+        ("a drip", [&begun().said()[..], b"\x10\0\0\x02\0"].concat(), b"x"),
+        ("a drip of whole messages", begun().said(), b"\x10\x01\0\0\0\0"),
     ] {
         let (result, _) = pull(words, again, End::StayOn);
         assert!(matches!(result, Err(TransportError::Interrupted { .. })), "{what}: {result:?}");

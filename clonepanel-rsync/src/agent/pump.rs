@@ -17,8 +17,12 @@ use tokio::{
 
 /// One read takes at most this much; a pipe of Linux holds as much.
 const READ: usize = 64 << 10;
-/// A peer that only says that it is alive is believed for so many time-outs.
+/// A peer that only says that it is alive, or drips, is believed for so many time-outs.
 const PATIENCE: u32 = 12;
+/// So many bytes that move within that time are no drip.
+const SUBSTANCE: u64 = 1024;
+/// A frame without a body, in bytes.
+const ALIVE_LEN: u64 = 5;
 /// How long the last frames may take.
 const FAREWELL: Duration = Duration::from_secs(10);
 
@@ -45,6 +49,8 @@ pub(super) struct Pump<'a> {
     timeout: Duration,
     pub(super) received: u64,
     pub(super) sent: u64,
+    /// Of what was received, in bytes.
+    signs_of_life: u64,
 }
 
 /// Who says the first word.
@@ -100,6 +106,7 @@ impl<'a> Pump<'a> {
             timeout,
             received: 0,
             sent: 0,
+            signs_of_life: 0,
         }
     }
 
@@ -118,6 +125,7 @@ impl<'a> Pump<'a> {
         let mut tick = interval((self.timeout / 4).clamp(Duration::from_millis(50), Duration::from_secs(15)));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut alive, mut substance, mut sent) = (Instant::now(), Instant::now(), self.sent);
+        let mut moved = self.moved();
         let to_worker = self.far.arrived.clone();
         loop {
             let now = Instant::now();
@@ -128,13 +136,16 @@ impl<'a> Pump<'a> {
             let wake = self.throttle.next_read.max(self.throttle.next_write);
             let piece = self.throttle.piece();
             self.decoder.buffer().reserve(READ);
+            if self.moved() >= moved + SUBSTANCE {
+                (substance, moved) = (now, self.moved());
+            }
             tokio::select! {
                 room = to_worker.reserve(), if self.arrived.is_some() => {
                     let arrived = self.arrived.take();
                     if let (Ok(room), Some(arrived)) = (room, arrived) {
                         room.send(arrived);
                     }
-                    (alive, substance) = (Instant::now(), Instant::now());
+                    alive = Instant::now();
                     self.decode();
                 }
                 read = read(self.input, self.decoder.buffer(), piece), if may_read => {
@@ -143,9 +154,7 @@ impl<'a> Pump<'a> {
                             self.received += len as u64;
                             self.throttle.next_read = self.throttle.after(self.throttle.next_read, len);
                             alive = Instant::now();
-                            if self.decode() {
-                                substance = alive;
-                            }
+                            self.decode();
                         }
                         _ => {
                             self.is_deaf = true;
@@ -160,7 +169,7 @@ impl<'a> Pump<'a> {
                             self.leaving.advance(len);
                             self.sent += len as u64;
                             self.throttle.next_write = self.throttle.after(self.throttle.next_write, len);
-                            (alive, substance) = (Instant::now(), Instant::now());
+                            alive = Instant::now();
                         }
                         Err(_) => self.is_mute = true,
                     }
@@ -199,31 +208,28 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Takes the next message out of what was read; tells whether there was one of substance.
-    fn decode(&mut self) -> bool {
-        let mut has_substance = false;
+    /// How many bytes of substance moved either way.
+    const fn moved(&self) -> u64 {
+        (self.received + self.sent).saturating_sub(self.signs_of_life)
+    }
+
+    /// Takes the next message out of what was read.
+    fn decode(&mut self) {
         while self.arrived.is_none() && !self.is_deaf {
             let message = match self.decoder.next() {
-                Ok(None) => {
-                    // A long frame that grows is substance too.
-                    return has_substance || self.decoder.buffer().len() > READ;
-                }
+                Ok(None) => return,
                 Ok(Some(frame)) => Message::parse(frame),
                 Err(error) => Err(error),
             };
             match message {
-                Ok(Message::Alive) => {}
-                Ok(message) => {
-                    has_substance = true;
-                    self.arrived = Some(Ok(message));
-                }
+                Ok(Message::Alive) => self.signs_of_life += ALIVE_LEN,
+                Ok(message) => self.arrived = Some(Ok(message)),
                 Err(error) => {
                     self.is_deaf = true;
                     self.arrived = Some(Err(error.into()));
                 }
             }
         }
-        has_substance
     }
 
     /// Writes what is still to be said, once the worker is gone.
