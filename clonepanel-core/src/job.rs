@@ -1,18 +1,22 @@
 //! The jobs: what is done with back ends, from the start to the end.
 //!
 //! A job owns all that it does: nothing goes on after its future is dropped, and each can be run again at any time. What has
-//! consequences can be shown before: [`RestoreJob::plan`], [`PruneJob::plan`].
+//! consequences can be shown before: [`RestoreJob::plan`], [`PruneJob::plan`], [`ReplicateJob::plan`].
 
 mod backup;
 mod copies;
+mod copying;
 mod part;
 mod prune;
+mod replicate;
 mod restore;
 mod restored;
 mod verify;
 
 pub use backup::{BackupError, BackupJob, BackupOutcome, PartOutcome};
 pub use copies::KnownCopies;
+pub use copying::{Copied, CopyFailure};
 pub use prune::{PruneError, PruneJob, PruneOutcome};
+pub use replicate::{ReplicateError, ReplicateJob, ReplicateOutcome, ReplicatePlan};
 pub use restore::{RestoreError, RestoreJob, RestoreOutcome, RestorePlan};
 pub use verify::{VerifyError, VerifyJob, VerifyOutcome};

@@ -1,5 +1,6 @@
 //! Back ends that keep everything in memory: for examples, for tests, and as the plainest reading of the contracts.
 
+mod copy;
 mod dns;
 mod draft;
 mod reader;

@@ -16,7 +16,7 @@ use crate::{
     manifest::Record,
     path::RelPath,
     snapshot_id::{SnapshotId, SourceName},
-    tree::{TreeSink, TreeSource},
+    tree::{TreeError, TreeSink, TreeSource, Want},
 };
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -29,10 +29,13 @@ pub trait SnapshotStore: Send + Sync {
     /// - **S1** nothing of it is visible before the commit, also after the store was opened anew;
     /// - **S11** a second writer for the same source gets [`StoreError::Busy`]; after the first ended, however it ended,
     ///   the next `begin` succeeds;
-    /// - **S13** ids grow: a new snapshot is listed after all older ones even when the clock went back.
+    /// - **S13** ids grow: a new snapshot is listed after all older ones even when the clock went back;
+    /// - **S17** a copy ([`NewSnapshot::copy_of`]) becomes the snapshot that it is a copy of: with its id, in its place among the
+    ///   others, with its times, numbers, problems and suspicions, and with the records that were given to
+    ///   [`offer_kept`](SnapshotWriter::offer_kept), marks and all. What the seal says does not count.
     ///
     /// # Errors
-    /// [`StoreError::Busy`], [`StoreError::NoSpace`], and the ways in which the back end fails.
+    /// [`StoreError::Busy`], [`StoreError::Exists`] for a copy of what is there, [`StoreError::NoSpace`], and the ways in which the back end fails.
     ///
     /// # Cancel safety
     /// Harmless to drop.
@@ -94,6 +97,19 @@ pub trait SnapshotWriter: TreeSink {
     /// older ones forward.
     fn tally(&self) -> Tally;
 
+    /// Offers a record of the snapshot that this one is a copy of; a copy is offered nothing else.
+    ///
+    /// - **S18** a content is known by its hash: it is not wanted if it is here already with the same permission bits, in
+    ///   whichever snapshot of whichever source, unless it has less than 100 bytes; and what arrives must be what its record says, or its
+    ///   [`finish`](crate::tree::FileSink::finish) fails with [`TreeError::Damaged`].
+    ///
+    /// # Errors
+    /// As [`offer`](TreeSink::offer); [`TreeError::Refused`] also when this is no copy.
+    ///
+    /// # Cancel safety
+    /// As [`offer`](TreeSink::offer).
+    async fn offer_kept(&self, record: &Record) -> Result<Want, TreeError>;
+
     /// Makes the snapshot visible: **S2** exactly once, **S3** every observer sees nothing of it or all.
     ///
     /// - **S12** an entry whose content never arrived does not fail the commit: the older version is carried forward and
@@ -104,9 +120,10 @@ pub trait SnapshotWriter: TreeSink {
     /// - **S15** the tally and the suspicions are about what is committed: what vanished or never arrived does not count, what
     ///   is carried forward does and is not removed, and the seal's rules judge
     ///   ([`judge`](crate::suspicion::judge())) those final numbers.
+    /// - **S19** a copy of which a content did not arrive is not committed.
     ///
     /// # Errors
-    /// [`StoreError::NoSpace`] and the ways in which the back end fails; the snapshot then stays invisible.
+    /// [`StoreError::Damaged`] for an incomplete copy, [`StoreError::NoSpace`] and the ways in which the back end fails; the snapshot then stays invisible.
     ///
     /// # Cancel safety
     /// When dropped, the snapshot is committed in whole or not at all.

@@ -4,6 +4,7 @@ mod adopt;
 mod basis;
 mod commit;
 mod content;
+mod copy;
 mod damage;
 mod draft;
 mod format;

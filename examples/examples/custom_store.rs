@@ -14,6 +14,7 @@ use clonepanel_core::{
     digest::FileDigest,
     entry::Entry,
     job::BackupJob,
+    manifest::Record,
     memory::{MemoryStore, MemoryTransport, MemoryTree},
     path::RelPath,
     snapshot_id::{SnapshotId, SourceName},
@@ -92,6 +93,10 @@ impl SnapshotWriter for QuotaWriter {
 
     fn tally(&self) -> Tally {
         self.inner.tally()
+    }
+
+    async fn offer_kept(&self, record: &Record) -> Result<Want, TreeError> {
+        self.inner.offer_kept(record).await
     }
 
     async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {

@@ -1,6 +1,6 @@
 //! [`MemoryStore`]: snapshots in memory.
 
-use super::{lock, reader::MemoryReader, writer::MemoryWriter};
+use super::{copy::MemoryCopy, lock, reader::MemoryReader, writer::MemoryWriter};
 use crate::{
     digest::ContentHash,
     manifest::Record,
@@ -94,13 +94,22 @@ impl fmt::Debug for MemoryStore {
 impl SnapshotStore for MemoryStore {
     async fn begin(&self, new: NewSnapshot) -> Result<Box<dyn SnapshotWriter>, StoreError> {
         let source = new.source().clone();
+        let copied = new.copied().map(|info| info.id.clone());
         let base = {
             let mut state = lock(&self.state);
+            let here = state.snapshots.get(&source).into_iter().flatten();
+            if let Some(id) = copied.as_ref().filter(|id| here.clone().any(|snapshot| snapshot.info.id == **id)) {
+                return Err(StoreError::Exists { id: id.clone() });
+            }
             if !state.writing.insert(source.clone()) {
                 return Err(StoreError::Busy { source_name: source });
             }
             state.snapshots.get(&source).and_then(|snapshots| snapshots.last()).cloned()
         };
+        if let Some(info) = new.copied() {
+            let place = Place(Arc::clone(&self.state), info.id.clone());
+            return Ok(Box::new(MemoryCopy::new(place, info.clone())));
+        }
         let id = SnapshotId::next(source, new.now(), base.as_ref().map(|base| &base.info.id));
         Ok(Box::new(MemoryWriter::new(Place(Arc::clone(&self.state), id), new, base)))
     }
@@ -148,13 +157,21 @@ impl Place {
         (content, Novelty::New)
     }
 
+    /// A content that is here, if it can be trusted.
+    pub(super) fn known(&self, hash: &ContentHash) -> Option<Arc<Bytes>> {
+        lock(&self.0).contents.get(hash).and_then(Weak::upgrade)
+    }
+
     pub(super) fn is_distrusted(&self, content: &Arc<Bytes>) -> bool {
         lock(&self.0).distrusted.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(content)))
     }
 
     pub(super) fn publish(&self, snapshot: Snapshot) -> SnapshotInfo {
         let info = snapshot.info.clone();
-        lock(&self.0).snapshots.entry(self.1.source().clone()).or_default().push(Arc::new(snapshot));
+        let mut state = lock(&self.0);
+        let snapshots = state.snapshots.entry(self.1.source().clone()).or_default();
+        let at = snapshots.partition_point(|other| other.info.id < info.id);
+        snapshots.insert(at, Arc::new(snapshot));
         info
     }
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     digest::{DigestBuilder, FileDigest},
     entry::{Entry, EntryKind, Freshness},
+    manifest::Record,
     path::RelPath,
     snapshot_id::SnapshotId,
     store::{NewSnapshot, Seal, SnapshotInfo, SnapshotWriter, StoreError, Tally},
@@ -112,6 +113,10 @@ impl SnapshotWriter for MemoryWriter {
 
     fn tally(&self) -> Tally {
         lock(&self.draft).tally()
+    }
+
+    async fn offer_kept(&self, record: &Record) -> Result<Want, TreeError> {
+        Err(refused(&record.entry.path, "the snapshot is no copy"))
     }
 
     async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {

@@ -36,6 +36,12 @@ pub enum StoreError {
         /// Where; the root for the manifest itself.
         path: RelPath,
     },
+    /// A copy of a snapshot was begun that the store has.
+    #[error("snapshot {id} is there already")]
+    Exists {
+        /// Which snapshot.
+        id: SnapshotId,
+    },
     /// The store is full: space, inodes or quota, or its reserve is reached.
     #[error("no space left in the store ({what})")]
     NoSpace {
@@ -80,7 +86,7 @@ impl StoreError {
         match self {
             Self::Backend { retry, .. } => *retry,
             Self::Busy { .. } | Self::NoSpace { .. } => Retry::Later,
-            Self::Damaged { .. } | Self::NotFound { .. } | Self::Unusable { .. } => Retry::Never,
+            Self::Damaged { .. } | Self::Exists { .. } | Self::NotFound { .. } | Self::Unusable { .. } => Retry::Never,
             Self::Tree(error) => error.retry(),
         }
     }

@@ -1,6 +1,8 @@
 //! [`NewSnapshot`] and [`Seal`]: what a snapshot is begun and closed with.
 
-use crate::{problem::Problems, snapshot_id::SourceName, suspicion::SuspicionRules, time::Timestamp};
+use crate::{
+    problem::Problems, snapshot_id::SourceName, store::SnapshotInfo, suspicion::SuspicionRules, time::Timestamp,
+};
 
 /// What a snapshot is begun with.
 #[derive(Debug, Clone)]
@@ -8,13 +10,21 @@ pub struct NewSnapshot {
     source: SourceName,
     now: Timestamp,
     audit: Option<Slice>,
+    copied: Option<Box<SnapshotInfo>>,
 }
 
 impl NewSnapshot {
     /// A snapshot of `source`, begun at `now`.
     #[must_use]
     pub const fn new(source: SourceName, now: Timestamp) -> Self {
-        Self { source, now, audit: None }
+        Self { source, now, audit: None, copied: None }
+    }
+
+    /// A copy of a snapshot that another store has, begun at `now`: it is to be that very snapshot, by its id and by all that
+    /// is known about it.
+    #[must_use]
+    pub fn copy_of(info: SnapshotInfo, now: Timestamp) -> Self {
+        Self { source: info.id.source().clone(), now, audit: None, copied: Some(Box::new(info)) }
     }
 
     /// Compares the files of this slice by content even if size and time, or a listing that calls them
@@ -36,6 +46,12 @@ impl NewSnapshot {
     #[must_use]
     pub const fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// What it is to be a copy of.
+    #[must_use]
+    pub fn copied(&self) -> Option<&SnapshotInfo> {
+        self.copied.as_deref()
     }
 
     /// Which slice is compared by content.

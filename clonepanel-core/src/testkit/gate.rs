@@ -3,6 +3,7 @@
 use crate::{
     digest::FileDigest,
     entry::Entry,
+    manifest::Record,
     path::RelPath,
     retry::Retry,
     snapshot_id::{SnapshotId, SourceName},
@@ -236,6 +237,11 @@ impl SnapshotWriter for Gated<Box<dyn SnapshotWriter>> {
 
     fn tally(&self) -> Tally {
         self.inner.tally()
+    }
+
+    async fn offer_kept(&self, record: &Record) -> Result<Want, TreeError> {
+        self.tree(Call::Offer, &record.entry.path).await?;
+        self.inner.offer_kept(record).await
     }
 
     async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {

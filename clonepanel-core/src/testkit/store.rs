@@ -1,6 +1,7 @@
 //! The contract of [`SnapshotStore`](crate::store::SnapshotStore), rule by rule.
 
 mod content;
+mod copies;
 mod distrust;
 mod fixture;
 mod tally;
@@ -10,6 +11,9 @@ mod writers;
 pub use content::{
     s5_unchanged_entries_read_back_as_their_base, s6_older_snapshots_never_change, s8_deleting_leaves_the_others,
     s10_everything_round_trips, s12_a_missing_content_does_not_fail_the_commit, s14_what_was_not_listed_is_carried,
+};
+pub use copies::{
+    s17_a_copy_is_the_snapshot_itself, s18_a_known_content_is_not_wanted_again, s19_an_incomplete_copy_is_not_committed,
 };
 pub use distrust::s16_what_is_distrusted_is_asked_for_again;
 pub use fixture::StoreFixture;
@@ -43,6 +47,9 @@ macro_rules! __store_rules {
             s14_what_was_not_listed_is_carried
             s15_numbers_count_what_is_committed
             s16_what_is_distrusted_is_asked_for_again
+            s17_a_copy_is_the_snapshot_itself
+            s18_a_known_content_is_not_wanted_again
+            s19_an_incomplete_copy_is_not_committed
         }
     };
 }

@@ -1,6 +1,7 @@
 //! Makes a snapshot visible.
 
 use super::{
+    copy,
     draft::Draft,
     format::sync_dir,
     place::MANIFEST,
@@ -48,10 +49,22 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
     let (now, source_clock, mut problems, rules) = seal.into_parts();
     draft.flush();
     finish_queue(&draft, stop)?;
-    let Settled { mut dropped, groups, ops } = settle(&draft, &mut problems);
-    run(&draft, ops, stop)?;
-    drop_lost(&draft, &mut dropped, &mut problems);
+    let (mut dropped, groups) = if draft.copied.is_some() {
+        if let Some(path) = copy::first_missing(&draft) {
+            return Err(StoreError::Damaged { id: writer.id.clone(), path });
+        }
+        (HashSet::new(), std::mem::take(&mut draft.lock().groups))
+    } else {
+        let Settled { mut dropped, groups, ops } = settle(&draft, &mut problems);
+        run(&draft, ops, stop)?;
+        drop_lost(&draft, &mut dropped, &mut problems);
+        (dropped, groups)
+    };
     link_groups(&draft, &groups, &mut dropped, &mut problems, stop)?;
+    if draft.copied.is_some() && !dropped.is_empty() {
+        let path = problems.listed().first().map(|problem| problem.path.clone()).unwrap_or_default();
+        return Err(StoreError::Damaged { id: writer.id.clone(), path });
+    }
 
     let table = Arc::new(draft.lock().take_table());
     let order: Vec<RowId> = table.sorted().into_iter().filter(|id| !dropped.contains(id)).collect();
@@ -63,7 +76,7 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
 
     let base = draft.base.as_ref().map(|base| &base.info);
     let tally = tally(&draft, &table, &order);
-    let info = SnapshotInfo {
+    let made = SnapshotInfo {
         id: writer.id.clone(),
         begun: writer.begun,
         committed: now,
@@ -73,6 +86,7 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
         problems,
         suspicions: suspicion::judge(&rules, base, &tally),
     };
+    let info = draft.copied.clone().unwrap_or(made);
     let failed = |error| StoreError::from_io("write the snapshot", error);
     rustix::fs::syncfs(&draft.staging.tree).map_err(|error| failed(error.into()))?;
     write_manifest(&draft.staging, &info, &table, &order, &groups).map_err(failed)?;
@@ -87,7 +101,7 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
     // The snapshot exists: nothing from here on can change that.
     let stored = order.iter().filter(|&&id| table.row(id).is_some_and(|row| row.has(STORED)));
     drop(run(&draft, stored.map(|&row| Op::Index { table: Arc::clone(&table), row }), stop));
-    if info.state() == SnapshotState::Complete {
+    if info.state() == SnapshotState::Complete && !writer.root.leads_later(&info.id) {
         drop(writer.root.point_latest(&info.id));
     }
     tidy(&writer.root, &draft);

@@ -79,6 +79,15 @@ impl ContentIndex {
         link(&self.dir, name(content, mode).as_bytes(), &dir, to, content.len, limits)
     }
 
+    /// Opens the content.
+    pub(crate) fn open(&self, content: &FileDigest, mode: u32) -> io::Result<Option<std::fs::File>> {
+        match handle::file_in(&self.dir, name(content, mode).as_bytes()) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes the name of a content away if it stands for this inode.
     pub(crate) fn forget(&self, content: &FileDigest, mode: u32, inode: u64) -> io::Result<()> {
         let name = name(content, mode);

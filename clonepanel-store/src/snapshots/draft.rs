@@ -39,6 +39,8 @@ pub(crate) struct Draft {
     pub(crate) places: Places,
     pub(crate) limits: Limits,
     pub(crate) audit: Option<Slice>,
+    /// What it is a copy of.
+    pub(crate) copied: Option<SnapshotInfo>,
     pub(crate) queue: Queue,
     hashing: RandomState,
     state: Mutex<State>,
@@ -114,11 +116,12 @@ pub(crate) struct Parts {
     pub(crate) places: Places,
     pub(crate) limits: Limits,
     pub(crate) audit: Option<Slice>,
+    pub(crate) copied: Option<SnapshotInfo>,
 }
 
 impl Draft {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { base, adopted, staging, content, space, places, limits, audit } = parts;
+        let Parts { base, adopted, staging, content, space, places, limits, audit, copied } = parts;
         let state = State {
             table: Table::new(base.as_ref().map(|base| Arc::clone(&base.table))),
             by_path: HashMap::default(),
@@ -141,6 +144,7 @@ impl Draft {
             places,
             limits,
             audit,
+            copied,
             queue: Queue::new(),
             hashing: RandomState::new(),
             state: Mutex::new(state),

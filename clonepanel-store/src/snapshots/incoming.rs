@@ -56,6 +56,11 @@ impl Incoming {
         Ok(Self { draft: Arc::clone(draft), row, entry: entry.clone(), buffer: Vec::new(), large: None })
     }
 
+    /// Of a copy, the record says what the content is.
+    fn is_what_was_copied(&self, content: &FileDigest) -> bool {
+        self.draft.lock().table.row(self.row).and_then(super::table::Row::content).as_ref() == Some(content)
+    }
+
     /// A full disk ends the writing for all.
     fn failed(&self, error: io::Error) -> TreeError {
         if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
@@ -152,6 +157,9 @@ impl FileSink for Incoming {
             }
             None => (FileDigest::of(&self.buffer), Body::Memory(std::mem::take(&mut self.buffer))),
         };
+        if self.draft.copied.is_some() && !self.is_what_was_copied(&content) {
+            return Err(TreeError::Damaged { path: self.entry.path.clone() });
+        }
         let waiting = match &body {
             Body::Memory(bytes) => self.draft.room_for_content(bytes.len()).await,
             Body::File(..) => self.draft.room_for_content(0).await,
@@ -196,9 +204,10 @@ impl Draft {
         let mut guard = self.lock();
         let state = &mut *guard;
         if let Some(kept) = state.table.row_mut(row) {
-            kept.flags &= !(WAITING | TORN | LOST | STORED | SUCCEEDS);
-            if entry.len() != Some(content.len) {
-                kept.flags |= TORN;
+            kept.flags &= !(WAITING | LOST | STORED | SUCCEEDS);
+            if self.copied.is_none() {
+                let torn = if entry.len() == Some(content.len) { 0 } else { TORN };
+                kept.flags = kept.flags & !TORN | torn;
             }
             kept.set_content(&content);
         }

@@ -40,6 +40,10 @@ pub(crate) struct AdoptedFile {
 }
 
 impl AdoptedFile {
+    pub(crate) const fn new(content: FileDigest, place: Vec<u8>, tree: Arc<rustix::fd::OwnedFd>) -> Self {
+        Self { content, place, tree }
+    }
+
     /// Whether its content is what the journal says.
     pub(crate) fn is_sound(&self) -> io::Result<bool> {
         let (parent, name) = handle::split(&self.place);
@@ -130,6 +134,15 @@ impl Draft {
         Ok(Decision::Done)
     }
 
+    /// Whether a file may stand where it is offered.
+    pub(crate) fn check_free(&self, entry: &Entry) -> Result<(), TreeError> {
+        let mut state = self.lock();
+        if state.by_path.contains_key(&self.key(entry.path.as_bytes())) {
+            return Err(TreeError::Refused { path: entry.path.clone(), why: "it was offered before" });
+        }
+        self.check_parent(&mut state, entry)
+    }
+
     fn check_parent(&self, state: &mut State, entry: &Entry) -> Result<(), TreeError> {
         let refused = |why| Err(TreeError::Refused { path: entry.path.clone(), why });
         let Some(parent) = entry.path.parent() else {
@@ -146,7 +159,7 @@ impl Draft {
         Ok(())
     }
 
-    fn push(
+    pub(crate) fn push(
         &self,
         state: &mut State,
         entry: &Entry,

@@ -72,6 +72,13 @@ impl Staging {
         }
     }
 
+    /// Writes down that a record's content is on its place.
+    pub(crate) fn note(&self, record: Record, content: FileDigest) {
+        let mut lines = Vec::new();
+        Self::journal_record(&mut lines, record, content);
+        self.append_journal(&mut lines);
+    }
+
     /// Adds the line about content that is on its place.
     pub(crate) fn journal_record(lines: &mut Vec<u8>, record: Record, content: FileDigest) {
         let record = Record { content: Some(content), marks: Marks::default(), ..record };

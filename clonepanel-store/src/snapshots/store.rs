@@ -378,8 +378,15 @@ impl Root {
         let adopted = self.adopt(source, new, stop);
         self.check_file_system(source)?;
         let ids = self.ids(source)?;
-        let id = SnapshotId::next(source.clone(), new.now(), ids.last());
-        let base = self.newest_sound(&ids)?;
+        let id = match new.copied() {
+            Some(info) if ids.contains(&info.id) => return Err(StoreError::Exists { id: info.id.clone() }),
+            Some(info) => info.id.clone(),
+            None => SnapshotId::next(source.clone(), new.now(), ids.last()),
+        };
+        // Of a copy, what comes before it is most like it.
+        let before = ids.partition_point(|other| *other < id);
+        let older = if before > 0 { ids.get(..before).unwrap_or_default() } else { &ids };
+        let base = self.newest_sound(older)?;
         let adopted = self.make_room(base.as_ref(), adopted, stop)?;
         let (adopted, staging) = self.stage(adopted, source, new, stop).map_err(failed)?;
         let damaged = Arc::new(DamagedCopies::read(&self.damaged).map_err(failed)?);
@@ -393,9 +400,11 @@ impl Root {
             places: self.places,
             limits,
             audit: new.audited(),
+            copied: new.copied().cloned(),
         }));
         let workers = Workers::start(&draft, self.options.threads()).map_err(failed)?;
-        Ok(Writer { _workers: workers, draft, root: Arc::clone(self), id, begun: new.now(), _lock: lock })
+        let copy_dirs = Arc::default();
+        Ok(Writer { _workers: workers, draft, root: Arc::clone(self), id, begun: new.now(), copy_dirs, _lock: lock })
     }
 
     /// Hard links and renames work within one file system only.
@@ -474,6 +483,15 @@ impl Root {
         handle::unlink_in(&source, NEW)?;
         rustix::fs::symlinkat(id.stem(), &source, NEW)?;
         Ok(rustix::fs::renameat(&source, NEW, &source, LATEST)?)
+    }
+
+    /// Whether `latest` leads to a later snapshot than this one, as it may when an older one is copied.
+    pub(crate) fn leads_later(&self, id: &SnapshotId) -> bool {
+        let source = id.source();
+        let target = handle::dir_in(&self.dir, source.as_str().as_bytes())
+            .and_then(|dir| Ok(rustix::fs::readlinkat(dir, LATEST, Vec::new())?));
+        let target = target.ok().and_then(|target| Some(target.to_str().ok()?.to_owned()));
+        target.and_then(|stem| SnapshotId::parse_stem(source.clone(), &stem).ok()).is_some_and(|latest| latest > *id)
     }
 
     /// After `deleted` went: `latest` must not lead to nothing.

@@ -450,7 +450,7 @@ fn create_over(dir: impl AsFd, name: &[u8]) -> io::Result<File> {
 }
 
 /// Copies a stored file; bytes that are not what the record says are invalid data and leave nothing behind.
-fn store_copy(
+pub(crate) fn store_copy(
     from: File,
     dir: impl AsFd,
     name: &[u8],

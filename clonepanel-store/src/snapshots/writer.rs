@@ -2,6 +2,7 @@
 
 use super::{
     commit,
+    copy::CopyDirs,
     draft::Draft,
     incoming::Incoming,
     lock::SourceLock,
@@ -13,12 +14,16 @@ use crate::blocking;
 use async_trait::async_trait;
 use clonepanel_core::{
     entry::Entry,
+    manifest::Record,
     snapshot_id::SnapshotId,
     store::{Seal, SnapshotInfo, SnapshotWriter, StoreError, Tally},
     time::Timestamp,
     tree::{FileSink, TreeError, TreeSink, Want},
 };
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Writes one snapshot: decides about each entry at once, and leaves the disk to its workers.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Writer {
     pub(crate) root: Arc<Root>,
     pub(crate) id: SnapshotId,
     pub(crate) begun: Timestamp,
+    /// Of a copy: where what is here is linked from and to.
+    pub(crate) copy_dirs: Arc<Mutex<Option<CopyDirs>>>,
     pub(crate) _lock: SourceLock,
 }
 
@@ -45,6 +52,9 @@ impl Drop for Writer {
 impl TreeSink for Writer {
     async fn offer(&self, entry: &Entry) -> Result<Want, TreeError> {
         self.draft.check()?;
+        if self.draft.copied.is_some() {
+            return Err(TreeError::Refused { path: entry.path.clone(), why: "a copy is offered what is kept" });
+        }
         self.draft.make_way().await?;
         let entry = &*entry.keepable();
         let mut decision = self.draft.decide(entry, Hashed::NotYet)?;
@@ -77,7 +87,22 @@ impl SnapshotWriter for Writer {
     }
 
     fn tally(&self) -> Tally {
-        self.draft.lock().tally
+        self.draft.copied.as_ref().map_or_else(|| self.draft.lock().tally, |info| info.tally)
+    }
+
+    async fn offer_kept(&self, record: &Record) -> Result<Want, TreeError> {
+        self.draft.check()?;
+        let path = record.entry.path.clone();
+        if self.draft.copied.is_none() {
+            return Err(TreeError::Refused { path, why: "the snapshot is no copy" });
+        }
+        self.draft.make_way().await?;
+        let (draft, dirs, record) = (Arc::clone(&self.draft), Arc::clone(&self.copy_dirs), record.clone());
+        let decide = move || {
+            let mut dirs = dirs.lock().unwrap_or_else(PoisonError::into_inner);
+            draft.decide_kept(&record, dirs.get_or_insert_with(|| CopyDirs::new(&draft)))
+        };
+        blocking::run(decide, |error| TreeError::from_io("link", &path, error)).await
     }
 
     async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {

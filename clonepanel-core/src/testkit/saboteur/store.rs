@@ -3,7 +3,7 @@
 use super::rules;
 use crate::{
     entry::{Entry, Freshness},
-    manifest::Record,
+    manifest::{Marks, Record},
     memory::MemoryStore,
     path::RelPath,
     problem::{ProblemKind, Problems},
@@ -29,7 +29,7 @@ use std::{
 
 rules! {
     /// A rule of [`SnapshotStore`].
-    StoreRule: S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16
+    StoreRule: S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16 S17 S18 S19
 }
 
 /// A store in memory that breaks one rule and keeps the others; its own fixture.
@@ -225,7 +225,22 @@ impl SnapshotWriter for Writer {
         self.inner().tally()
     }
 
+    async fn offer_kept(&self, record: &Record) -> Result<Want, TreeError> {
+        let mut record = record.clone();
+        if self.store.breaks(StoreRule::S17) {
+            record.marks = Marks::default();
+        }
+        let want = self.inner().offer_kept(&record).await?;
+        let all = self.store.breaks(StoreRule::S18) && record.entry.has_content();
+        Ok(if all { Want::Data { basis: None } } else { want })
+    }
+
     async fn commit(mut self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {
+        if let Some(copied) = self.new.copied().cloned() {
+            let Some(inner) = self.inner.take() else { return Err(gone()) };
+            let committed = inner.commit(seal).await;
+            return if self.store.breaks(StoreRule::S19) { Ok(committed.unwrap_or(copied)) } else { committed };
+        }
         let seal = self.seal(seal);
         let store = self.store.clone();
         let Some(inner) = self.inner.take() else { return Err(gone()) };
