@@ -68,6 +68,7 @@ fn for_store(error: &StoreError) -> Option<String> {
         }
         StoreError::NoSpace { .. } => Some(NO_SPACE.to_owned()),
         StoreError::NotFound { .. } => Some("`clonepanel snapshots` lists what there is".to_owned()),
+        StoreError::Tree(error) => for_tree(error),
         StoreError::Unusable { .. } => Some("name an empty folder, or one that `clonepanel backup` made".to_owned()),
         _ => None,
     }

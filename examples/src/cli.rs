@@ -1,6 +1,8 @@
 //! The command line.
 
-use crate::command::{agent, backup, cat, check, diff, history, init, ls, prune, restore, snapshots, verify};
+use crate::command::{
+    agent, backup, cat, check, diff, history, init, ls, prune, replicate, restore, snapshots, verify,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -54,6 +56,7 @@ pub(crate) enum Command {
     Init(init::Init),
     Ls(ls::Ls),
     Prune(prune::Prune),
+    Replicate(replicate::Replicate),
     Restore(restore::Restore),
     Snapshots(snapshots::Snapshots),
     Verify(verify::Verify),

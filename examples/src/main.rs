@@ -97,6 +97,7 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<Outcome, Failure> {
         Command::Init(command) => command.run(&cli.common, &context.output),
         Command::Ls(command) => command.run(context).await,
         Command::Prune(command) => command.run(context).await,
+        Command::Replicate(replicate) => replicate.run(context).await,
         Command::Restore(command) => command.run(context).await,
         Command::Snapshots(command) => command.run(context).await,
         Command::Verify(command) => command.run(context).await,

@@ -4,8 +4,21 @@ mod tool;
 
 use tool::Bench;
 
-const COMMANDS: [&str; 12] =
-    ["agent", "backup", "cat", "check", "diff", "history", "init", "ls", "prune", "restore", "snapshots", "verify"];
+const COMMANDS: [&str; 13] = [
+    "agent",
+    "backup",
+    "cat",
+    "check",
+    "diff",
+    "history",
+    "init",
+    "ls",
+    "prune",
+    "replicate",
+    "restore",
+    "snapshots",
+    "verify",
+];
 
 #[test]
 fn every_command_has_help_with_examples() {

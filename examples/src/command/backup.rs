@@ -1,6 +1,6 @@
 //! `clonepanel backup`: snapshots of sites, several servers at a time.
 
-mod location;
+pub(super) mod location;
 mod origin;
 mod run;
 mod stopped;

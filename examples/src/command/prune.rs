@@ -1,7 +1,8 @@
 //! `clonepanel prune`: the retention plan, then do it.
 
 use crate::{
-    context::{Catalogue, Context, now},
+    config::Config,
+    context::{Context, now},
     failure::{Exit, Failure, Outcome},
     output::Output,
 };
@@ -36,7 +37,7 @@ pub(crate) struct Prune {
 /// A policy for this run; without one that of the configuration holds.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Retention, instead of the configured one")]
-struct PolicyOptions {
+pub(super) struct PolicyOptions {
     /// Keep everything that is so young: 48h
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| humantime::parse_duration(text))]
     keep_within: Option<Duration>,
@@ -64,7 +65,7 @@ impl Prune {
         // All policies first: nothing is deleted before it is clear that all of it can be done.
         let mut jobs = Vec::new();
         for site in sites {
-            let policy = self.policy_for(&catalogue, &site)?;
+            let policy = self.policy.for_site(catalogue.config.as_ref(), &site)?;
             jobs.push((PruneJob::new(catalogue.shared_store(), site.clone(), policy), site));
         }
         // The plan of one site says by itself what would be deleted.
@@ -112,16 +113,19 @@ impl Prune {
         };
         Ok(Outcome::new(exit, json!({ "kept": kept, "deleted": deleted, "failed": failed, "dry_run": self.dry_run })))
     }
+}
 
-    fn policy_for(&self, catalogue: &Catalogue, site: &SourceName) -> Result<RetentionPolicy, Failure> {
-        if let Some(policy) = self.policy.given() {
+impl PolicyOptions {
+    /// What is given for this run, or else configured for a site.
+    pub(super) fn for_site(&self, config: Option<&Config>, site: &SourceName) -> Result<RetentionPolicy, Failure> {
+        if let Some(policy) = self.given() {
             if policy == RetentionPolicy::newest_only() {
                 return Err(Failure::usage("this retention would keep nothing but the newest snapshot")
                     .hint("say how much is kept: --daily 14"));
             }
             return Ok(policy);
         }
-        let Some(config) = &catalogue.config else {
+        let Some(config) = config else {
             return Err(Failure::usage("there is no retention to go by")
                 .hint("give one: --keep-within 48h --daily 14 --weekly 8 --monthly 12"));
         };
@@ -132,10 +136,8 @@ impl Prune {
                 .hint("add [retention] with daily = 14, or give one: --daily 14")
         })
     }
-}
 
-impl PolicyOptions {
-    fn given(&self) -> Option<RetentionPolicy> {
+    pub(super) fn given(&self) -> Option<RetentionPolicy> {
         let counts = [self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
         if self.keep_within.is_none() && counts.iter().all(Option::is_none) {
             return None;
@@ -146,13 +148,13 @@ impl PolicyOptions {
     }
 }
 
-fn tell_failure(output: &Output, site: &SourceName, failure: &Failure) {
+pub(super) fn tell_failure(output: &Output, site: &SourceName, failure: &Failure) {
     output.failure(failure);
     let Failure { message, hint, .. } = failure;
     output.event(&json!({ "event": "failure", "site": site.as_str(), "error": message, "hint": hint }));
 }
 
-fn tell_plan(output: &Output, site: &SourceName, plan: &RetentionPlan) {
+pub(super) fn tell_plan(output: &Output, site: &SourceName, plan: &RetentionPlan) {
     if plan.decisions.is_empty() {
         return;
     }

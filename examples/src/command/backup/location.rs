@@ -6,7 +6,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf};
 
 /// A place that is named on the command line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Location {
+pub(in crate::command) enum Location {
     /// A folder of this machine.
     Local(PathBuf),
     /// A folder at the far end of an ssh login.
@@ -20,7 +20,7 @@ pub(super) enum Location {
 
 impl Location {
     /// Reads `./folder`, `host:path` or `user@host:path`: what has a colon before the first slash is on another machine.
-    pub(super) fn parse(argument: &OsString) -> Result<Self, Failure> {
+    pub(in crate::command) fn parse(argument: &OsString) -> Result<Self, Failure> {
         let bytes = argument.as_bytes();
         let shown = Escaped(bytes);
         if bytes.starts_with(b"rsync://") || bytes.windows(2).any(|pair| pair == b"::") && !bytes.contains(&b'/') {
