@@ -5,11 +5,13 @@
 //! runs them with [`transport_contract!`](crate::transport_contract).
 
 mod error;
+mod far;
 mod leaving;
 mod report;
 mod request;
 
 pub use error::TransportError;
+pub use far::list_far;
 pub use leaving::leaving;
 pub use report::TransferReport;
 pub use request::{Deletion, PullRequest, PushRequest};
@@ -54,7 +56,8 @@ pub trait Transport: Send + Sync {
     ///
     /// - **T9** afterwards the far end holds every entry of the source, exactly;
     /// - **T10** nothing is deleted there unless the request says so, and never more than it allows, by number or by share:
-    ///   what is [`leaving`] is counted before anything is deleted.
+    ///   what is [`leaving`] is counted before anything is deleted;
+    /// - **T11** when only some paths are wanted, nothing beside them is written or deleted.
     ///
     /// # Errors
     /// [`TransportError`] by what to do next; [`TransportError::Unsupported`] from a transport that only reads.

@@ -6,11 +6,11 @@ use crate::{
     delta::{BlockRule, StrongLength, WireSignatureBuilder},
     messages::Messages,
     preamble::Preamble,
-    session::{Answer, Receiver, Step, Wanted},
+    session::{Answer, Deletions, Receiver, Sender, SenderStep, Step, Wanted},
     wire::{Compressor, SumHead, TokenDecoder},
 };
 use bytes::BytesMut;
-use clonepanel_core::{path::RelPath, transport::PullRequest};
+use clonepanel_core::{entry::Entry, path::RelPath, time::Timestamp, transport::PullRequest};
 
 /// How much content a session is let make, so that a fuzzer does not spend its time on decompression bombs.
 const MAX_CONTENT: u64 = 64 << 20;
@@ -81,6 +81,52 @@ fn signature(receiver: &Receiver) -> Answer {
     builder.update(&basis);
     let (head, sums) = builder.finish();
     Answer { head, sums }
+}
+
+/// A whole session in which the peer takes files: the first byte chooses the algorithms and how the rest is cut.
+pub fn sender(data: &[u8]) {
+    let Some((&choice, data)) = data.split_first() else { return };
+    let compressors = match choice & 7 {
+        0 => vec!["zstd"],
+        1 => vec![],
+        2 => vec!["lz4"],
+        3 => vec!["zlibx"],
+        _ => vec!["zstd", "lz4", "zlibx", "zlib"],
+    };
+    let checksums = vec!["xxh128", "xxh3", "xxh64", "md5", "sha1"];
+    let deletions = if choice & 16 == 0 { Deletions::Expected } else { Deletions::None };
+    let content: Vec<u8> = (0..30_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let file = |name: &str, len| RelPath::try_from(name).map(|path| Entry::file(path, len, Timestamp::default()));
+    let entries: Vec<_> = [Ok(Entry::dir(RelPath::root())), file("a", 120_000), file("b", 0), file("c", 120_000)]
+        .into_iter()
+        .flatten()
+        .collect();
+    let mut sender = Sender::new(Wanted { checksums, compressors }, deletions, &[]);
+    let mut asked_for = 0;
+    for part in data.chunks(if choice & 8 == 0 { data.len().max(1) } else { 7 }) {
+        if sender.feed(part).is_err() {
+            break;
+        }
+        while let Ok(Some(step)) = sender.poll() {
+            match step {
+                SenderStep::Agreed => sender.list(&entries, &[]),
+                SenderStep::Asked(asked) => {
+                    asked_for += 1;
+                    assert!(asked_for <= 2 * entries.len(), "nothing is sent more than twice");
+                    let content = if asked.entry == 2 { &[][..] } else { &content };
+                    if choice & 32 != 0 && asked.entry == 1 {
+                        sender.refuse();
+                    } else if sender.answer(asked, content).is_err() {
+                        return;
+                    }
+                }
+                SenderStep::Finished | SenderStep::Text(..) => {}
+            }
+        }
+        sender.transmit();
+    }
+    sender.give_up(2);
+    sender.transmit();
 }
 
 /// The tokens of files, with each compression.

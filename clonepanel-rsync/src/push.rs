@@ -4,12 +4,10 @@
 //! nothing either.
 
 mod content;
-mod far;
 mod outcome;
 mod source;
 mod trouble;
 
-pub(crate) use far::Far;
 pub(crate) use source::Collected;
 
 use crate::{
@@ -61,6 +59,7 @@ pub(crate) struct Push<'a> {
     observer: &'a dyn Observer,
     /// In the order of the list that is sent.
     entries: &'a [Entry],
+    wanted: &'a [RelPath],
     /// Of files that have several.
     first_names: HashSet<&'a RelPath>,
     sender: Sender,
@@ -95,7 +94,7 @@ impl<'a> Push<'a> {
     pub(crate) fn new(
         connect: &'a dyn Connect,
         root: &'a [u8],
-        request: &PushRequest,
+        request: &'a PushRequest,
         deletions: Deletions,
         options: &'a RsyncOptions,
         (source, entries): (&'a dyn TreeSource, &'a [Entry]),
@@ -113,6 +112,7 @@ impl<'a> Push<'a> {
             source,
             observer,
             entries,
+            wanted: request.wanted_paths(),
             first_names: entries.iter().filter_map(first_name).collect(),
             sender: Sender::new(options.wanted(), deletions, &rules),
             preamble: Preamble::default(),
@@ -150,7 +150,7 @@ impl<'a> Push<'a> {
             match self.sender.poll()? {
                 Some(SenderStep::Agreed) => {
                     let begun = tokio::time::Instant::now();
-                    self.sender.list(self.entries);
+                    self.sender.list(self.entries, self.wanted);
                     self.pace.worked(begun.elapsed());
                 }
                 Some(SenderStep::Asked(asked)) => self.answer(connection, asked).await?,

@@ -5,6 +5,8 @@ mod lists;
 mod outgoing;
 mod receiver;
 mod sender;
+#[cfg(any(test, feature = "fuzz"))]
+mod sender_at_once;
 
 pub(crate) use handshake::{Agreed, Wanted};
 pub(crate) use lists::Refusal;
@@ -13,5 +15,7 @@ pub(crate) use sender::{Asked, Deletions, Sender, SenderStep};
 
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod sender_tests;
 #[cfg(test)]
 mod tests;

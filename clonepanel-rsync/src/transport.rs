@@ -6,7 +6,7 @@ use crate::{
     options::{ChangeDetection, RsyncOptions},
     preamble::{self, Preamble, PullCommand, PushCommand},
     pull::{Pull, Started},
-    push::{Collected, Far, Push},
+    push::{Collected, Push},
     session::Deletions,
 };
 use async_trait::async_trait;
@@ -17,7 +17,7 @@ use clonepanel_core::{
     path::RelPath,
     problem::{Problem, ProblemKind},
     time::Timestamp,
-    transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError, leaving},
+    transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError, leaving, list_far},
     tree::{TreeSink, TreeSource},
 };
 use std::{sync::Arc, time::Duration};
@@ -219,17 +219,12 @@ impl RsyncTransport {
         if collected.lacks_something() {
             return unknown("a part of the source could not be listed");
         }
-        let far = Far::default();
-        match self.pull(&PullRequest::new(), &far, &()).await {
-            // Nothing is there that could be deleted.
-            Err(TransportError::NotFound { .. }) => return Ok(Ok(0)),
-            Err(error) => return Err(error),
-            Ok(report) if report.problems.losses() > 0 => {
-                return unknown("a part of what the far end holds could not be listed");
-            }
-            Ok(_) => {}
+        let (far, problems) = list_far(self, request).await?;
+        if problems.losses() > 0 {
+            return unknown("a part of what the far end holds could not be listed");
         }
-        let leaving = leaving(request, &collected.paths(), far.into_paths());
+        let far = far.into_iter().map(|entry| (entry.path.clone(), entry.is_dir()));
+        let leaving = leaving(request, &collected.paths(), far);
         Ok(leaving.map(|leaving| leaving.len() as u64))
     }
 

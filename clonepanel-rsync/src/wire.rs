@@ -14,7 +14,7 @@ mod unpack;
 
 pub(crate) use cursor::{Cursor, Stop};
 pub(crate) use entry::{EntryDecoder, ListItem, Listing, WireEntry, WireKind};
-pub(crate) use entry_encoder::{EntryEncoder, LinkPlace};
+pub(crate) use entry_encoder::{Content, EntryEncoder, LinkPlace};
 pub(crate) use integer::{
     NDX_DEL_STATS, NDX_DONE, NDX_FLIST_EOF, NDX_FLIST_OFFSET, NdxReader, NdxWriter, put_varint, put_vstring,
 };

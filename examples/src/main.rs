@@ -7,6 +7,7 @@ mod config;
 mod connect;
 mod context;
 mod failure;
+mod location;
 mod nearest;
 mod output;
 mod selector;

@@ -22,6 +22,7 @@ pub struct Proxy {
 struct Shared {
     target: u16,
     cut_after: AtomicU64,
+    cut_sent_after: AtomicU64,
     stalls: AtomicBool,
     from_target: AtomicU64,
     to_target: AtomicU64,
@@ -40,6 +41,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target,
             cut_after: AtomicU64::new(u64::MAX),
+            cut_sent_after: AtomicU64::new(u64::MAX),
             stalls: AtomicBool::new(false),
             from_target: AtomicU64::new(0),
             to_target: AtomicU64::new(0),
@@ -67,6 +69,11 @@ impl Proxy {
     /// Cuts each connection when the target has sent so many bytes over it. `u64::MAX`: never.
     pub fn cut_after(&self, bytes: u64) {
         self.shared.cut_after.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Cuts each connection when so many bytes were sent to the target over it. `u64::MAX`: never.
+    pub fn cut_sent_after(&self, bytes: u64) {
+        self.shared.cut_sent_after.store(bytes, Ordering::SeqCst);
     }
 
     /// At the limit of [`Self::cut_after`] the connection goes silent and stays open, as behind a router that forgot it.
@@ -97,7 +104,8 @@ impl Shared {
     fn pass(self: &Arc<Self>, client: TcpStream, server: TcpStream) {
         let (Ok(client_in), Ok(server_in)) = (client.try_clone(), server.try_clone()) else { return };
         let up = Arc::clone(self);
-        thread::spawn(move || up.pump(client_in, server, u64::MAX, &up.to_target));
+        let limit = self.cut_sent_after.load(Ordering::SeqCst);
+        thread::spawn(move || up.pump(client_in, server, limit, &up.to_target));
         let down = Arc::clone(self);
         let limit = self.cut_after.load(Ordering::SeqCst);
         thread::spawn(move || down.pump(server_in, client, limit, &down.from_target));

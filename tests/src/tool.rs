@@ -67,6 +67,14 @@ impl Tool {
         command
     }
 
+    /// The tool without its store, for a configuration of the test's own.
+    #[must_use]
+    pub fn bare(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_remove("CLONEPANEL_CONFIG").env("NO_COLOR", "1").current_dir(std::env::temp_dir());
+        command
+    }
+
     /// Runs a command to its end.
     #[must_use]
     pub fn run<I: IntoIterator<Item = A>, A: AsRef<OsStr>>(&self, name: &str, arguments: I) -> Ran {

@@ -1,15 +1,21 @@
 //! [`RestoreJob`]: from a snapshot to anywhere.
 
-use super::restored::{Restored, RestoredSource};
+use super::{
+    backup::BackupJob,
+    push_plan::PushPlan,
+    restored::{Restored, RestoredSource, StandIn},
+    sparing::Sparing,
+};
 use crate::{
     entry::{Entry, EntryKind},
     observer::Observer,
     path::RelPath,
     retry::Retry,
-    snapshot_id::SnapshotId,
-    store::{SnapshotReader, StoreError},
-    transport::TransferReport,
-    tree::{self, CopyError, TreeError, TreeSink},
+    snapshot_id::{SnapshotId, SourceName},
+    store::{SnapshotReader, SnapshotStore, StoreError},
+    suspicion::SuspicionRules,
+    transport::{PullRequest, PushRequest, TransferReport, Transport, TransportError, list_far},
+    tree::{self, CopyError, Listed, TreeError, TreeSink, TreeSource},
 };
 use std::{fmt, sync::Arc};
 
@@ -59,6 +65,15 @@ pub enum RestoreError {
     /// The destination failed.
     #[error("cannot write what is restored")]
     Sink(#[source] TreeError),
+    /// The account could not be looked at or written to.
+    #[error("cannot restore to {endpoint}")]
+    Account {
+        /// Which.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: TransportError,
+    },
     /// The snapshot cannot be read.
     #[error("cannot read snapshot {id}")]
     Snapshot {
@@ -75,6 +90,7 @@ impl RestoreError {
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
+            Self::Account { source, .. } => source.retry(),
             Self::NotFound { .. } => Retry::Never,
             Self::Sink(error) => error.retry(),
             Self::Snapshot { source, .. } => source.retry(),
@@ -128,12 +144,83 @@ impl RestoreJob {
     /// Harmless to drop: each file at the destination is complete or as before.
     pub async fn run(&self, sink: &dyn TreeSink, observer: &dyn Observer) -> Result<RestoreOutcome, RestoreError> {
         let restored = self.restored().await?;
-        let source = RestoredSource { restored: &restored, path: &self.path };
+        let source = RestoredSource { restored: &restored, path: &self.path, stand_in: StandIn::Listed };
         let report = tree::copy(&source, sink, observer).await.map_err(|error| match error {
             CopyError::Sink(error) => RestoreError::Sink(error),
             CopyError::Source(error) => self.unreadable(StoreError::Tree(error)),
         })?;
         Ok(RestoreOutcome { id: self.reader.info().id.clone(), report })
+    }
+
+    /// What a push with `request` would change at the far end of `transport`. Nothing is written there, and no content is read.
+    /// With wanted paths these are paths below [`Self::new`]'s, and the far end's root stands for that.
+    ///
+    /// # Errors
+    /// [`RestoreError::NotFound`], [`RestoreError::Snapshot`] and [`RestoreError::Account`].
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn plan_push(&self, transport: &dyn Transport, request: &PushRequest) -> Result<PushPlan, RestoreError> {
+        let restored = self.restored().await?;
+        let source = RestoredSource { restored: &restored, path: &self.path, stand_in: StandIn::LeftOut };
+        let mut entries = source.entries().await.map_err(|error| self.unreadable(error.into()))?;
+        let (covered, mut wanted) = (request.covered(), Vec::new());
+        while let Some(listed) = entries.next().await.map_err(|error| self.unreadable(error.into()))? {
+            if let Listed::Entry(entry) = listed
+                && covered.covers(&entry.path, entry.is_dir())
+            {
+                wanted.push(entry);
+            }
+        }
+        let (far, problems) = list_far(transport, request).await.map_err(|source| failed(transport, source))?;
+        Ok(PushPlan::new(self.reader.info().id.clone(), request, wanted, far, problems))
+    }
+
+    /// Restores to the far end of `transport`: what differs travels, and what is deleted there goes by the request. A file whose
+    /// kept content is damaged is not written but listed, and the rest goes on.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; the far end may have received a part.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop: each file at the far end is old or new, never mixed.
+    pub async fn push(
+        &self,
+        transport: &dyn Transport,
+        request: &PushRequest,
+        observer: &dyn Observer,
+    ) -> Result<RestoreOutcome, RestoreError> {
+        let restored = self.restored().await?;
+        let source = RestoredSource { restored: &restored, path: &self.path, stand_in: StandIn::LeftOut };
+        let report = transport.push(request, &source, observer).await.map_err(|error| match error {
+            TransportError::Source(error) => self.unreadable(StoreError::Tree(error)),
+            error => failed(transport, error),
+        })?;
+        Ok(RestoreOutcome { id: self.reader.info().id.clone(), report })
+    }
+
+    /// The backup that keeps, as a snapshot of `source`, what [`Self::push`] is about to overwrite or delete at the paths that
+    /// the plan found there. What the snapshot to be restored has in the same length and time is taken from it and does not
+    /// travel. `None` when there is nothing to keep.
+    #[must_use]
+    pub fn undo(
+        &self,
+        store: Arc<dyn SnapshotStore>,
+        source: SourceName,
+        transport: Arc<dyn Transport>,
+        request: &PushRequest,
+        plan: &PushPlan,
+    ) -> Option<BackupJob> {
+        if plan.present.is_empty() {
+            return None;
+        }
+        let is_whole = plan.present.iter().any(RelPath::is_root);
+        let paths = if is_whole { Vec::new() } else { plan.present.clone() };
+        let wanted = PullRequest::new().paths(paths).filter(request.wanted_filter().clone());
+        let sparing = Sparing { transport, reader: Arc::clone(&self.reader), prefix: self.path.clone() };
+        let job = BackupJob::new(store, source).part(self.path.clone(), Arc::new(sparing), wanted);
+        // Whatever is there is what is to be kept.
+        Some(job.suspicion(SuspicionRules::accept_everything()))
     }
 
     async fn restored(&self) -> Result<Restored, RestoreError> {
@@ -148,6 +235,10 @@ impl RestoreJob {
     fn unreadable(&self, source: StoreError) -> RestoreError {
         RestoreError::Snapshot { id: self.reader.info().id.clone(), source }
     }
+}
+
+fn failed(transport: &dyn Transport, source: TransportError) -> RestoreError {
+    RestoreError::Account { endpoint: transport.endpoint().to_owned(), source }
 }
 
 impl fmt::Display for RestorePlan {

@@ -7,6 +7,7 @@ use crate::{
     path::RelPath,
     retry::Retry,
     store::{RecordStream, SnapshotReader, StoreError},
+    time::Timestamp,
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
 };
 use async_trait::async_trait;
@@ -81,12 +82,40 @@ impl Entries {
 pub(super) struct RestoredSource<'a> {
     pub(super) restored: &'a Restored,
     pub(super) path: &'a RelPath,
+    pub(super) stand_in: StandIn,
+}
+
+/// What becomes of a root that the source never listed, which has no time: its mode is made up, and it does not hold all that
+/// its place has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StandIn {
+    LeftOut,
+    Listed,
+}
+
+/// Without the root, if it is a stand-in.
+struct Rootless(Entries);
+
+#[async_trait]
+impl EntryStream for Rootless {
+    async fn next(&mut self) -> Result<Option<Listed>, TreeError> {
+        loop {
+            match EntryStream::next(&mut self.0).await? {
+                Some(Listed::Entry(entry)) if entry.path.is_root() && entry.meta.mtime == Timestamp::default() => {}
+                listed => return Ok(listed),
+            }
+        }
+    }
 }
 
 #[async_trait]
 impl TreeSource for RestoredSource<'_> {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
-        Ok(Box::new(self.restored.entries_of(self.path).await.map_err(tree_error)?))
+        let entries = self.restored.entries_of(self.path).await.map_err(tree_error)?;
+        Ok(match self.stand_in {
+            StandIn::LeftOut => Box::new(Rootless(entries)),
+            StandIn::Listed => Box::new(entries),
+        })
     }
 
     async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {

@@ -81,18 +81,16 @@ impl Transport for MemoryTransport {
         source: &dyn TreeSource,
         observer: &dyn Observer,
     ) -> Result<TransferReport, TransportError> {
-        let filter = request.wanted_filter();
+        let covered = request.covered();
         let mut listed = Vec::new();
         let mut entries = source.entries().await.map_err(TransportError::Source)?;
         while let Some(next) = entries.next().await.map_err(TransportError::Source)? {
-            let excluded =
-                matches!(&next, Listed::Entry(entry) if filter.excludes_with_parents(&entry.path, entry.is_dir()));
+            let excluded = matches!(&next, Listed::Entry(entry) if !covered.covers(&entry.path, entry.is_dir()));
             if !excluded {
                 listed.push(next);
             }
         }
         let deleted = self.delete_others(request, &listed);
-        let covered = PullRequest::new().filter(filter.clone());
         let mut report = copy_covered(&Relisted { source, listed }, &covered, &self.far.pass(), observer).await?;
         match deleted {
             Ok(deleted) => report.deleted = deleted,

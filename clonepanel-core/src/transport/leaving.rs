@@ -8,7 +8,7 @@ use crate::{
 use std::collections::HashSet;
 
 /// What of the far end has to go, children before their parents: entries below a directory of the source that are neither
-/// `listed` by it nor excluded. A directory stays when something in it does. `far` has every entry there, in any order, and
+/// `listed` by it nor excluded, and below the wanted paths if there are some. A directory stays when something in it does. `far` has every entry there, in any order, and
 /// whether it is a directory.
 ///
 /// # Errors
@@ -19,7 +19,7 @@ pub fn leaving(
     far: impl IntoIterator<Item = (RelPath, bool)>,
 ) -> Result<Vec<RelPath>, Problem> {
     let Deletion::UpTo(limit) = request.allowed_deletion() else { return Ok(Vec::new()) };
-    let mut far: Vec<_> = far.into_iter().filter(|(path, _)| !path.is_root()).collect();
+    let mut far: Vec<_> = far.into_iter().filter(|(path, _)| !path.is_root() && request.reaches(path)).collect();
     far.sort();
     let held = far.len() as u64;
     let mut candidates: HashSet<RelPath> = HashSet::new();
@@ -74,6 +74,11 @@ mod tests {
         // A file takes the place of a directory.
         assert_eq!(leaving_of(&request, &["d/e"]).unwrap(), ["d/e/f"]);
         assert!(leaving_of(&PushRequest::new(), &[""]).unwrap().is_empty());
+        // Only below what is wanted, even if that itself is not there.
+        let of = |wanted| request.clone().paths(vec![path(wanted)]);
+        assert_eq!(leaving_of(&of("a/c"), &["a", "a/c"]).unwrap(), ["a/c/keep"]);
+        assert!(leaving_of(&of("a/c"), &["a"]).unwrap().is_empty());
+        assert_eq!(leaving_of(&of(""), &["", "a", "a/b"]).unwrap().len(), 6);
         let filter = Filter::parse(["keep"]).unwrap();
         assert_eq!(leaving_of(&request.filter(filter), &["", "d", "g"]).unwrap(), ["d/e/f", "d/e", "a/b"]);
     }

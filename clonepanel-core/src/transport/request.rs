@@ -8,6 +8,15 @@ pub struct PullRequest {
     paths: Vec<RelPath>,
     filter: Filter,
     since: Option<Timestamp>,
+    root: Root,
+}
+
+/// Whether the root belongs to what is covered when only some paths below it are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Root {
+    #[default]
+    Covered,
+    LeftAlone,
 }
 
 impl PullRequest {
@@ -60,6 +69,9 @@ impl PullRequest {
     /// excluded. Transports check every name that a far end lists with this (CVE-2022-29154).
     #[must_use]
     pub fn covers(&self, path: &RelPath, is_dir: bool) -> bool {
+        if path.is_root() && self.root == Root::LeftAlone {
+            return false;
+        }
         let wanted = self.paths.is_empty()
             || self.paths.iter().any(|wanted| path.is_within(wanted) || (is_dir && wanted.is_within(path)));
         wanted && !self.filter.excludes_with_parents(path, is_dir)
@@ -69,6 +81,7 @@ impl PullRequest {
 /// What is to be written to the far end.
 #[derive(Debug, Clone)]
 pub struct PushRequest {
+    paths: Vec<RelPath>,
     filter: Filter,
     deletion: Deletion,
     deletion_share: u8,
@@ -76,7 +89,7 @@ pub struct PushRequest {
 
 impl Default for PushRequest {
     fn default() -> Self {
-        Self { filter: Filter::default(), deletion: Deletion::default(), deletion_share: 100 }
+        Self { paths: Vec::new(), filter: Filter::default(), deletion: Deletion::default(), deletion_share: 100 }
     }
 }
 
@@ -85,6 +98,33 @@ impl PushRequest {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Only these paths and what is below them, and the directories that lead to them but for the root. Nothing is deleted beside
+    /// them.
+    #[must_use]
+    pub fn paths(mut self, paths: Vec<RelPath>) -> Self {
+        // The root among them means everything.
+        self.paths = if paths.iter().any(RelPath::is_root) { Vec::new() } else { paths };
+        self
+    }
+
+    /// The paths; empty for everything.
+    #[must_use]
+    pub fn wanted_paths(&self) -> &[RelPath] {
+        &self.paths
+    }
+
+    /// What of a source is written: [`PullRequest::covers`] tells it for each entry.
+    #[must_use]
+    pub fn covered(&self) -> PullRequest {
+        let root = if self.paths.is_empty() { Root::Covered } else { Root::LeftAlone };
+        PullRequest { paths: self.paths.clone(), filter: self.filter.clone(), since: None, root }
+    }
+
+    /// Whether what is at a path may be deleted at all: it lies below what is wanted.
+    pub(super) fn reaches(&self, path: &RelPath) -> bool {
+        self.paths.is_empty() || self.paths.iter().any(|wanted| path != wanted && path.is_within(wanted))
     }
 
     /// Leaves out what the filter excludes, and keeps it from being deleted.

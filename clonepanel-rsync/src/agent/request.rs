@@ -60,6 +60,7 @@ impl Request {
                 }
             }
             Task::Push(request) => {
+                paths(out, request.wanted_paths());
                 rules(out, request.wanted_filter());
                 match request.allowed_deletion() {
                     Deletion::Keep => out.push(0),
@@ -88,7 +89,7 @@ impl Request {
                 Task::Pull(request.since(since))
             }
             PUSH => {
-                let request = PushRequest::new().filter(rules(&mut fields)?);
+                let request = PushRequest::new().paths(paths(&mut fields)?).filter(rules(&mut fields)?);
                 let is_allowed = flag(&mut fields)?;
                 Task::Push(match is_allowed {
                     true => request.deletion(Deletion::UpTo(fields.number()?)).deletion_share(fields.byte()?),
@@ -105,7 +106,7 @@ impl Request {
         let named = match &self.task {
             Task::Probe(paths) => paths.len(),
             Task::Pull(request) => request.wanted_paths().len().max(request.wanted_filter().rules().len()),
-            Task::Push(request) => request.wanted_filter().rules().len(),
+            Task::Push(request) => request.wanted_paths().len().max(request.wanted_filter().rules().len()),
         };
         let mut out = Vec::new();
         self.put(&mut out);

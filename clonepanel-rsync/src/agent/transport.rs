@@ -320,7 +320,7 @@ impl Transport for AgentTransport {
     ) -> Result<TransferReport, TransportError> {
         let (mut link, far) = Link::new();
         let asked = self.request(Task::Push(request.clone()))?;
-        let covered = PullRequest::new().filter(request.wanted_filter().clone());
+        let covered = request.covered();
         let covered = &covered;
         let worker = Box::pin(async move {
             begin(&mut link, &asked).await?;

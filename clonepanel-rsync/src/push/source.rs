@@ -4,7 +4,7 @@ use clonepanel_core::{
     entry::{Entry, EntryKind},
     path::RelPath,
     problem::{Problem, ProblemKind},
-    transport::{PushRequest, TransportError},
+    transport::{PullRequest, PushRequest, TransportError},
     tree::{Listed, TreeError, TreeSource},
 };
 use std::collections::{HashMap, HashSet};
@@ -24,14 +24,13 @@ pub(crate) struct Collected {
 impl Collected {
     /// Lists `source` to its end.
     pub(crate) async fn from(source: &dyn TreeSource, request: &PushRequest) -> Result<Self, TransportError> {
-        let mut collected = Self::default();
+        let (mut collected, covered) = (Self::default(), request.covered());
         let mut entries = source.entries().await.map_err(TransportError::Source)?;
         while let Some(listed) = entries.next().await.map_err(TransportError::Source)? {
             match listed {
-                Listed::Entry(entry) => collected.add(entry, request),
+                Listed::Entry(entry) => collected.add(entry, &covered),
                 Listed::Problem(problem) => {
-                    let is_dir = problem.kind == ProblemKind::Unlisted;
-                    if !request.wanted_filter().excludes_with_parents(&problem.path, is_dir) {
+                    if covered.covers(&problem.path, problem.kind == ProblemKind::Unlisted) || problem.path.is_root() {
                         collected.problems.push(problem);
                     }
                 }
@@ -40,8 +39,8 @@ impl Collected {
         Ok(collected)
     }
 
-    fn add(&mut self, mut entry: Entry, request: &PushRequest) {
-        if request.wanted_filter().excludes_with_parents(&entry.path, entry.is_dir()) {
+    fn add(&mut self, mut entry: Entry, covered: &PullRequest) {
+        if !covered.covers(&entry.path, entry.is_dir()) {
             return;
         }
         if let Some(why) = self.flaw(&entry) {

@@ -3,7 +3,7 @@
 use super::handshake::Agreed;
 use crate::{
     error::ProtocolError,
-    wire::{self, EntryEncoder, LinkPlace, put_varint},
+    wire::{self, Content, EntryEncoder, LinkPlace, put_varint},
 };
 use bytes::Bytes;
 use clonepanel_core::{
@@ -35,7 +35,8 @@ struct Slot {
 impl Outgoing {
     /// Appends a list of these entries to `out`. Each parent stands before its children and each further name of a file behind
     /// the first one, which is among them.
-    pub(super) fn put(entries: &[Entry], agreed: &Agreed, out: &mut Vec<u8>) -> Self {
+    /// `wanted` are the paths that alone are written, if there are some.
+    pub(super) fn put(entries: &[Entry], wanted: &[RelPath], agreed: &Agreed, out: &mut Vec<u8>) -> Self {
         let mut firsts: HashMap<&RelPath, Option<u32>> = HashMap::new();
         for entry in entries {
             if let EntryKind::File { hardlink_to: Some(first), .. } = &entry.kind {
@@ -53,7 +54,8 @@ impl Outgoing {
                 *place = Some(position);
                 link = LinkPlace::First;
             }
-            encoder.put(out, entry, link);
+            let is_wanted = wanted.is_empty() || wanted.iter().any(|wanted| entry.path.is_within(wanted));
+            encoder.put(out, entry, link, if is_wanted { Content::Listed } else { Content::Unlisted });
         }
         encoder.put_end(out);
         put_names(entries, agreed, out, |meta| (meta.uid, &meta.user));

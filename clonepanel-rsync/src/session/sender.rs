@@ -18,7 +18,10 @@ use crate::{
     },
 };
 use bytes::{Buf, Bytes, BytesMut};
-use clonepanel_core::{entry::Entry, path::MAX_PATH_LEN};
+use clonepanel_core::{
+    entry::Entry,
+    path::{MAX_PATH_LEN, RelPath},
+};
 use std::collections::VecDeque;
 
 const HAS_XATTRS: u16 = 1 << 8;
@@ -156,10 +159,10 @@ impl Sender {
         self.session.as_mut().map_or(Ok(None), Session::poll)
     }
 
-    /// Sends the list.
-    pub(crate) fn list(&mut self, entries: &[Entry]) {
+    /// Sends the list: of these entries, all below the `wanted` paths if there are some, or directories that lead there.
+    pub(crate) fn list(&mut self, entries: &[Entry], wanted: &[RelPath]) {
         if let Some(session) = &mut self.session {
-            session.outgoing = Some(Outgoing::put(entries, &session.agreed, &mut session.pending));
+            session.outgoing = Some(Outgoing::put(entries, wanted, &session.agreed, &mut session.pending));
             session.state = State::Idle;
         }
     }

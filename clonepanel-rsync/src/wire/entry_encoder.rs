@@ -12,6 +12,8 @@ use clonepanel_core::entry::{DeviceNumber, Entry, EntryKind};
 
 /// The root of the transfer: what is deleted and listed begins here.
 const TOP_DIR: u32 = 1 << 0;
+/// With the one above: a directory that only leads to what is wanted, in which nothing is deleted.
+const NO_CONTENT_DIR: u32 = 1 << 8;
 /// The longest prefix that two names may share on the wire.
 const MAX_SHARED: usize = 255;
 
@@ -24,6 +26,15 @@ pub(crate) enum LinkPlace<'a> {
     First,
     /// It is a further name of `first`, which stands at `position` of the list, in the order of sending.
     Further { first: &'a Entry, position: u32 },
+}
+
+/// What a directory of the list stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// All that it holds is in the list.
+    Listed,
+    /// It only leads to what is in the list.
+    Unlisted,
 }
 
 /// Encodes entries one after the other; what one has in common with the one before is left out.
@@ -44,7 +55,7 @@ impl EntryEncoder {
     }
 
     /// Appends an entry of a list that is not incremental.
-    pub(crate) fn put(&mut self, out: &mut Vec<u8>, entry: &Entry, link: LinkPlace<'_>) {
+    pub(crate) fn put(&mut self, out: &mut Vec<u8>, entry: &Entry, link: LinkPlace<'_>, content: Content) {
         let name = if entry.path.is_root() { b"." } else { entry.path.as_bytes() };
         // Everything but the name is that of the first one.
         let described = if let LinkPlace::Further { first, .. } = link { first } else { entry };
@@ -58,7 +69,9 @@ impl EntryEncoder {
             LinkPlace::Further { .. } => HLINKED,
         };
         let mut set = |flag, is_set| flags |= if is_set { flag } else { 0 };
-        set(TOP_DIR, entry.path.is_root());
+        let only_leads = entry.is_dir() && content == Content::Unlisted;
+        set(TOP_DIR, entry.path.is_root() || only_leads);
+        set(NO_CONTENT_DIR, only_leads);
         set(SAME_NAME, shared > 0);
         set(LONG_NAME, suffix.len() > 255);
         // Nothing stands before the first entry, even if it has zeros like the initial state.
@@ -199,7 +212,7 @@ mod tests {
             Entry { meta: meta(0o644, 1_700_000_000), ..Entry::file("a".try_into().unwrap(), 6, Timestamp::default()) };
         let (mut encoder, mut out) = (EntryEncoder::new(listing(32, true)), Vec::new());
         for entry in [&root, &file] {
-            encoder.put(&mut out, entry, LinkPlace::Alone);
+            encoder.put(&mut out, entry, LinkPlace::Alone, Content::Listed);
         }
         encoder.put_end(&mut out);
         let expected: [&[u8]; 3] = [
@@ -235,7 +248,7 @@ mod tests {
                 _ if is_first => LinkPlace::First,
                 _ => LinkPlace::Alone,
             };
-            encoder.put(&mut out, entry, link);
+            encoder.put(&mut out, entry, link, Content::Listed);
         }
         encoder.put_end(&mut out);
         out

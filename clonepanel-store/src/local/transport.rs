@@ -114,7 +114,7 @@ impl Transport for LocalTransport {
             Deletion::Keep => (0, Problems::new()),
             Deletion::UpTo(_) => self.delete_others(&tree, request, source, observer).await?,
         };
-        let covered = PullRequest::new().filter(request.wanted_filter().clone());
+        let covered = request.covered();
         let mut report = copy_covered(source, &covered, &tree, observer).await?;
         for problem in tree.finish().await.map_err(TransportError::Sink)?.listed() {
             tell(&mut report.problems, observer, problem.clone());

@@ -1,6 +1,5 @@
 //! `clonepanel backup`: snapshots of sites, several servers at a time.
 
-pub(super) mod location;
 mod origin;
 mod run;
 mod stopped;
@@ -9,6 +8,7 @@ use crate::{
     config::{Rate, Ssh, Way},
     context::{Context, tell_unsound},
     failure::{Exit, Failure, Outcome},
+    location::Location,
     output::Output,
     within::lies_within,
 };
@@ -21,7 +21,6 @@ use clonepanel_core::{
     transport::PullRequest,
 };
 use clonepanel_store::{HardLinkStore, LocalTransport};
-use location::Location;
 use origin::Naming;
 use run::{Plan, Runner};
 use std::{ffi::OsString, path::Path, sync::Arc};

@@ -1,12 +1,10 @@
 //! `clonepanel replicate`: a second copy of the store.
 
-use super::{
-    backup::location::Location,
-    prune::{PolicyOptions, tell_failure, tell_plan},
-};
+use super::prune::{PolicyOptions, tell_failure, tell_plan};
 use crate::{
     context::{Catalogue, Context, now, tell_unsound},
     failure::{Exit, Failure, Outcome, chain},
+    location::Location,
     output::{Output, json, progress::Progress, show},
     within::lies_within,
 };

@@ -1,5 +1,7 @@
-//! `clonepanel restore`: write a snapshot, or a part of it, back to this machine.
+//! `clonepanel restore`: write a snapshot, or a part of it, back to this machine or to an account.
 
+mod account;
+mod destination;
 mod rewritten;
 
 use super::ls::missing;
@@ -14,59 +16,96 @@ use crate::{
     selector::{Selector, SelectorParser, files},
     within::lies_within,
 };
+use account::AccountOptions;
 use clap::Args;
 use clonepanel_core::job::RestoreJob;
 use clonepanel_store::LocalTree;
 use rewritten::Rewritten;
 use serde_json::json;
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
 
-/// Write a snapshot, or a part of it, to a folder of this machine
+/// Write a snapshot, or a part of it, to a folder of this machine or back to an account
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   clonepanel restore example.org --to ./back
   clonepanel restore example.org@3w:public_html/wp-content --to ./back --dry-run
   clonepanel restore example.org:public_html/index.php --to ./back
+  clonepanel restore example.org@3d:public_html --in-place --dry-run
+  clonepanel restore example.org@3d:public_html --in-place --delete --yes
+  clonepanel restore example.org --to-account spare
+  clonepanel restore example.org:public_html --to-account bob@beta.example.net:public_html
 
-What is written is the content of PATH: `back/` then holds what PATH held. Every file is checked
-against its hash on the way. Owners and setuid bits are not set. Without @WHEN, and with @latest,
-it is the newest complete snapshot; any other is restored when it is named.")]
+With --to, what is written is the content of PATH: `back/` then holds what PATH held; owners and
+setuid bits are not set. With --in-place and `--to-account primary|spare`, PATH is written to where
+it is in the account; with `--to-account USER@HOST:DIR`, its content to DIR. Only differences travel;
+nothing is deleted without --delete; first the plan is shown, then what would be overwritten or
+deleted is kept as a snapshot of SITE-undo. Every file is checked against its hash on the way.
+Without @WHEN, and with @latest, it is the newest complete snapshot; any other is restored when it
+is named.")]
 pub(crate) struct Restore {
     /// What to restore; without @WHEN of the newest complete snapshot
     #[arg(value_name = "SITE[@WHEN][:PATH]", value_parser = SelectorParser)]
     selector: Selector,
-    /// The folder to write to; made if it is missing
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    #[command(flatten)]
+    target: Target,
     /// Show what would be written and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// Write into a folder that is not empty, over what is there
-    #[arg(long)]
+    /// With --to: write into a folder that is not empty, over what is there
+    #[arg(long, requires = "to")]
     overwrite: bool,
+    #[command(flatten)]
+    account: AccountOptions,
+}
+
+/// Where to.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The folder to write to; made if it is missing
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// The site's own account or its spare's, or any other
+    #[arg(long, value_name = "primary|spare|USER@HOST:DIR")]
+    to_account: Option<OsString>,
+    /// The account that it came from: the same as --to-account primary
+    #[arg(long)]
+    in_place: bool,
 }
 
 impl Restore {
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
+        match &self.target.to {
+            Some(folder) => self.run_here(context, folder).await,
+            None => self.run_there(context).await,
+        }
+    }
+
+    async fn run_here(&self, context: &Context, to: &Path) -> Result<Outcome, Failure> {
+        if let Some(option) = self.account.first_given() {
+            return Err(Failure::usage(format!("{option} is for accounts; --to writes to a folder of this machine"))
+                .hint("leave it out, or say --to-account"));
+        }
         let catalogue = context.catalogue()?;
-        refuse_store(&self.to, &catalogue.root)?;
+        refuse_store(to, &catalogue.root)?;
         let reader = catalogue.open_for_use(&self.selector).await?;
         let path = self.selector.path.clone().unwrap_or_else(files);
         if reader.record(&path).await?.is_none() {
             return Err(missing(&*reader, &path).await);
         }
         if !self.overwrite {
-            refuse_occupied(&self.to)?;
+            refuse_occupied(to)?;
         }
         let job = RestoreJob::new(reader, path);
         if self.dry_run {
             return self.show_plan(context, &job).await;
         }
-        let target = LocalTree::new(&self.to);
-        let progress = Progress::new(&context.output, self.to.display().to_string(), "written");
+        let target = LocalTree::new(to);
+        let progress = Progress::new(&context.output, to.display().to_string(), "written");
         let restored = job.run(&Rewritten(&target), &progress).await.map_err(|error| Failure::because(&error))?;
         let at_the_end = target.finish().await?;
         drop(progress);
@@ -85,7 +124,7 @@ impl Restore {
             show::counted(report.files, "file"),
             show::bytes(report.literal_bytes + report.matched_bytes),
             restored.id,
-            self.to.display(),
+            to.display(),
         ));
         let exit = if total == 0 { Exit::Done } else { Exit::Partial };
         Ok(Outcome::new(

@@ -22,7 +22,7 @@ use std::sync::{
 
 rules! {
     /// A rule of [`Transport`].
-    TransportRule: T1 T2 T3 T4 T5 T6 T7 T8 T9 T10
+    TransportRule: T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11
 }
 
 const ENDPOINT: &str = "saboteur";
@@ -119,6 +119,7 @@ impl Transport for TransportSaboteur {
             Some(TransportRule::T10) => {
                 far.push(&request.clone().deletion(Deletion::UpTo(u64::MAX)), source, observer).await
             }
+            Some(TransportRule::T11) => far.push(&request.clone().paths(Vec::new()), source, observer).await,
             _ => far.push(request, source, observer).await,
         }
     }

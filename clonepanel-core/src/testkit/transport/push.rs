@@ -1,12 +1,14 @@
-//! T9, T10: what a push writes and deletes.
+//! T9, T10, T11: what a push writes and deletes.
 
 use super::{
     super::store::hold,
     fixture::{Lack, TransportFixture, fit, leave_out, suitable, tree_of},
 };
 use crate::{
+    entry::EntryMeta,
     filter::{Filter, Rule},
     memory::MemoryTree,
+    path::RelPath,
     testkit::{
         differences,
         generator::{Shape, edit},
@@ -53,7 +55,7 @@ pub async fn t10_nothing_is_deleted_unasked(fixture: &dyn TransportFixture) {
         ("extra/two", b"only there"),
         ("kept/by.filter", b"only there, and excluded"),
     ]);
-    far.set_meta(&path("shared/file"), &crate::entry::EntryMeta { mode: 0o644, ..Default::default() }).expect("a file");
+    far.set_meta(&path("shared/file"), &EntryMeta { mode: 0o644, ..Default::default() }).expect("a file");
     let filter = Filter::new(vec![Rule::parse("by.filter").expect("a valid rule")]);
     let request = PushRequest::new().filter(filter);
     let extras = ["shared/extra", "extra/one", "extra/two", "extra", "kept/by.filter", "kept"].map(path);
@@ -84,6 +86,40 @@ pub async fn t10_nothing_is_deleted_unasked(fixture: &dyn TransportFixture) {
             hold!("T10", arrived.as_deref() == Some(content.as_bytes()), "with {deletion:?}, {name} is {arrived:?}");
         }
     }
+}
+
+/// T11: when only some paths are wanted, nothing beside them is written or deleted.
+pub async fn t11_only_wanted_paths_are_touched(fixture: &dyn TransportFixture) {
+    if reads_only(fixture, "T11").await {
+        return;
+    }
+    let source =
+        tree_of(&[("a/changed", b"new"), ("a/added", b"new"), ("b/y", b"new"), ("c/d/z", b"new"), ("top", b"new")]);
+    source.set_meta(&RelPath::root(), &EntryMeta { mode: 0o700, ..Default::default() }).expect("the root");
+    let far = tree_of(&[
+        ("a/changed", b"an older version"),
+        ("a/extra", b"only there"),
+        ("b/extra", b"only there"),
+        ("c/extra", b"only there"),
+        ("c/d/extra", b"only there"),
+        ("f", b"only there"),
+    ]);
+    fixture.place(&far).await;
+    let request = PushRequest::new().paths(vec![path("a"), path("c/d")]).deletion(Deletion::UpTo(2));
+    let report = fixture.transport().await.push(&request, &source, &()).await;
+    hold!("T11", report.is_ok(), "a push fails: {report:?}");
+    let TransferReport { deleted, problems, .. } = report.unwrap_or_default();
+    hold!("T11", problems.is_empty(), "there are problems: {problems:?}");
+    let now = fixture.far().await;
+    let files = now.list().into_iter().filter(|entry| entry.len().is_some());
+    let files: Vec<_> = files.map(|entry| entry.path.to_string()).collect();
+    let expected = ["a/added", "a/changed", "b/extra", "c/d/z", "c/extra", "f"];
+    hold!("T11", files == expected, "the far end has {files:?}");
+    hold!("T11", deleted == 2, "{deleted} entries are said to be deleted, not 2");
+    let mode = now.entry(&RelPath::root()).map(|root| root.meta.mode);
+    hold!("T11", mode == Some(0o755), "the root was touched: its mode is {mode:?}");
+    let content = now.content(&path("a/changed"));
+    hold!("T11", content.as_deref() == Some(b"new"), "a/changed is {content:?}");
 }
 
 /// Whether there is no push, which must then say so.

@@ -1,7 +1,6 @@
 //! [`claim`]: whose snapshots a source without a configuration holds, so that two places never share one.
 
-use super::location::Location;
-use crate::failure::Failure;
+use crate::{failure::Failure, location::Location};
 use clonepanel_core::{escape::Escaped, snapshot_id::SourceName};
 use std::{
     fs,

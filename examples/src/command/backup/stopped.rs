@@ -1,9 +1,10 @@
 //! What a backup that was told to stop had made by then.
 
-use super::{Backup, location::Location, site_name};
+use super::{Backup, site_name};
 use crate::{
     context::Context,
     failure::{Exit, Failure, Outcome},
+    location::Location,
     output::{json, show},
 };
 use clonepanel_core::{

@@ -6,7 +6,7 @@ use std::{ffi::OsString, os::unix::ffi::OsStrExt, path::PathBuf};
 
 /// A place that is named on the command line.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::command) enum Location {
+pub(crate) enum Location {
     /// A folder of this machine.
     Local(PathBuf),
     /// A folder at the far end of an ssh login.
@@ -20,7 +20,7 @@ pub(in crate::command) enum Location {
 
 impl Location {
     /// Reads `./folder`, `host:path` or `user@host:path`: what has a colon before the first slash is on another machine.
-    pub(in crate::command) fn parse(argument: &OsString) -> Result<Self, Failure> {
+    pub(crate) fn parse(argument: &OsString) -> Result<Self, Failure> {
         let bytes = argument.as_bytes();
         let shown = Escaped(bytes);
         if bytes.starts_with(b"rsync://") || bytes.windows(2).any(|pair| pair == b"::") && !bytes.contains(&b'/') {
@@ -48,7 +48,7 @@ impl Location {
     }
 
     /// The name that its snapshots are filed under unless one is given: the folder's own name, or `user-host-path`.
-    pub(super) fn source_name(&self) -> Result<SourceName, Failure> {
+    pub(crate) fn source_name(&self) -> Result<SourceName, Failure> {
         let text = match self {
             Self::Local(path) => {
                 let real = path.canonicalize().map_err(|error| {
