@@ -48,7 +48,7 @@ const MAX_AHEAD: usize = 512 << 20;
 /// How long the peer may take nothing before more is read from it.
 const STUCK: Duration = Duration::from_secs(2);
 /// How many time-outs the far end may look at its files, or delete, without a word.
-const SEARCH_PATIENCE: u32 = 12;
+const SEARCH_PATIENCE: u32 = 4;
 
 /// A push in progress.
 pub(crate) struct Push<'a> {

@@ -145,9 +145,9 @@ impl Site {
             old.insert(name.clone(), noise(len));
             let mut content = old[&name].clone();
             if number % 2 == 0 {
-                content = noise(len + 7)
+                content = noise(len + 7);
             } else {
-                content[1000..1100].fill(b'!')
+                content[1000..1100].fill(b'!');
             }
             tree.put_file(path(&name), content.clone(), Timestamp::from_secs(1_600_000_000)).unwrap();
             new.insert(name, content);
