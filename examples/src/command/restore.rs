@@ -30,6 +30,9 @@ use std::{
 
 /// Write a snapshot, or a part of it, to a folder of this machine or back to an account
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "clonepanel restore [OPTIONS] <SITE[@WHEN][:PATH]> <--to DIR|--to-account ACCOUNT|--in-place>"
+)]
 #[command(after_help = "Examples:
   clonepanel restore example.org --to ./back
   clonepanel restore example.org@3w:public_html/wp-content --to ./back --dry-run
@@ -69,8 +72,8 @@ struct Target {
     /// The folder to write to; made if it is missing
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// The site's own account or its spare's, or any other
-    #[arg(long, value_name = "primary|spare|USER@HOST:DIR")]
+    /// primary or spare for an account of the site, or any other as USER@HOST:DIR
+    #[arg(long, value_name = "ACCOUNT")]
     to_account: Option<OsString>,
     /// The account that it came from: the same as --to-account primary
     #[arg(long)]
