@@ -77,7 +77,7 @@ impl Client {
                 }
                 SenderStep::Finished => self.is_finished = true,
                 SenderStep::Text(_, text) => {
-                    writeln!(self.log, "{:?}", clonepanel_core::escape::Escaped(&text)).unwrap()
+                    writeln!(self.log, "{:?}", clonepanel_core::escape::Escaped(&text)).unwrap();
                 }
             }
         }
