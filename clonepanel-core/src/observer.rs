@@ -19,7 +19,7 @@ pub enum Event<'a> {
         /// Bytes taken from a version that was already here.
         matched_bytes: u64,
     },
-    /// A file is complete.
+    /// A file is complete; what is pushed may still be found wrong by the far end.
     Finished {
         /// Which.
         path: &'a RelPath,

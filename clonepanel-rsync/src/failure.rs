@@ -42,8 +42,8 @@ pub(crate) enum Broken {
     Dripping(Dripping),
     /// The peer broke the protocol or gave up.
     Protocol(ProtocolError),
-    /// Nothing came for too long.
-    Silent,
+    /// Nothing came for so long.
+    Silent(Duration),
     /// Something that is an error of its own.
     Transport(TransportError),
 }
@@ -157,9 +157,9 @@ impl Ending<'_> {
                 let detail = format!("only {bytes} bytes came in {} s", time.as_secs());
                 TransportError::Interrupted { endpoint, detail }
             }
-            Broken::Silent => {
-                let secs = self.options.progress_timeout.as_secs();
-                TransportError::Interrupted { endpoint, detail: format!("nothing came for {secs} s") }
+            Broken::Silent(time) => {
+                let detail = format!("nothing came for {} s", time.as_secs());
+                TransportError::Interrupted { endpoint, detail }
             }
             Broken::Protocol(ProtocolError::Remote(code)) => Self { code: Some(code), ..*self }.remote(),
             Broken::Protocol(error @ ProtocolError::Unsupported(_)) => {

@@ -29,6 +29,7 @@ pub mod fuzz;
 mod messages;
 mod options;
 mod pace;
+mod partial;
 mod preamble;
 mod pull;
 mod push;

@@ -1,6 +1,6 @@
 //! [`RsyncOptions`]: how a transfer is done.
 
-use crate::session::Wanted;
+use crate::{partial::Partials, session::Wanted};
 use std::time::Duration;
 
 /// How a transfer is done. The defaults suit an ordinary hosting account.
@@ -11,6 +11,7 @@ pub struct RsyncOptions {
     pub(crate) checksum: Checksum,
     pub(crate) compression: Compression,
     pub(crate) minimum_progress: u64,
+    pub(crate) partials: Partials,
     pub(crate) progress_timeout: Duration,
     pub(crate) rsync_program: Vec<u8>,
 }
@@ -73,6 +74,7 @@ impl Default for RsyncOptions {
             checksum: Checksum::Auto,
             compression: Compression::Auto,
             minimum_progress: 1024,
+            partials: Partials::default(),
             progress_timeout: Duration::from_secs(300),
             rsync_program: b"rsync".to_vec(),
         }
@@ -122,7 +124,8 @@ impl RsyncOptions {
         self
     }
 
-    /// Gives up when nothing arrived for so long, empty keepalives aside; five minutes unless set.
+    /// Gives up when nothing arrived for so long, empty keepalives aside; five minutes unless set. A far end that may be searching
+    /// for what changed, or looking through what it has, gets several times as long before it counts as silent.
     #[must_use]
     pub const fn progress_timeout(mut self, timeout: Duration) -> Self {
         self.progress_timeout = timeout;

@@ -19,6 +19,10 @@ pub(crate) struct Pace {
     /// When the averaging began, and what there was by then.
     since: Instant,
     before: u64,
+    /// How much of the averaged time is used up, and when that was. Time in which patience is due counts for as much less.
+    spent: Duration,
+    counted: Instant,
+    patience: u32,
 }
 
 /// Something came all the time, and it was next to nothing.
@@ -40,17 +44,22 @@ impl Pace {
             last_progress: now,
             since: now,
             before: 0,
+            spent: Duration::ZERO,
+            counted: now,
+            patience: 1,
         }
     }
 
-    /// So many bytes came or were matched in all; fails when it was too little for too long.
+    /// So many bytes came or were matched in all; fails when it was too little for too long. From now on, `patience` is due.
     pub(crate) fn keeps_up(&mut self, total: u64, patience: u32) -> Result<(), Dripping> {
-        let time = self.since.elapsed();
-        if time < self.timeout.saturating_mul(patience.saturating_mul(AVERAGED)) {
+        let now = Instant::now();
+        self.spent += now.saturating_duration_since(self.counted) / self.patience.max(1);
+        (self.counted, self.patience) = (now, patience);
+        if self.spent < self.timeout.saturating_mul(AVERAGED) {
             return Ok(());
         }
-        let bytes = total.saturating_sub(self.before);
-        (self.since, self.before) = (Instant::now(), total);
+        let (time, bytes) = (self.since.elapsed(), total.saturating_sub(self.before));
+        (self.since, self.before, self.spent) = (now, total, Duration::ZERO);
         let enough = self.minimum.saturating_mul(AVERAGED.into());
         if bytes < enough { Err(Dripping { bytes, time }) } else { Ok(()) }
     }
@@ -70,7 +79,7 @@ impl Pace {
 
     /// We ourselves were busy for so long: that is not the peer's silence.
     pub(crate) fn worked(&mut self, time: Duration) {
-        for moment in [&mut self.last_progress, &mut self.since] {
+        for moment in [&mut self.last_progress, &mut self.since, &mut self.counted] {
             *moment = moment.checked_add(time).unwrap_or(*moment).min(Instant::now());
         }
     }
@@ -97,11 +106,41 @@ impl Pace {
         sleep_until(self.next_move).await;
     }
 
+    /// How long silence may last when so much patience is due.
+    pub(crate) const fn patience(&self, patience: u32) -> Duration {
+        self.timeout.saturating_mul(patience)
+    }
+
     /// Waits until nothing came for the time-out, so many times over.
     pub(crate) async fn wait_too_long(&self, patience: u32) {
-        match self.last_progress.max(self.next_move).checked_add(self.timeout.saturating_mul(patience)) {
+        match self.last_progress.max(self.next_move).checked_add(self.patience(patience)) {
             Some(end) => sleep_until(end).await,
             None => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A long look that patience allows is no drip once it is over.
+    #[test]
+    fn patience_belongs_to_the_time_it_was_due_in() {
+        let timeout = Duration::from_millis(50);
+        let mut pace = Pace::new(&RsyncOptions::new().progress_timeout(timeout).minimum_progress(10));
+        assert!(pace.keeps_up(0, 12).is_ok());
+        // As if so much time had gone by.
+        let pass = |pace: &mut Pace, timeouts: u32| {
+            pace.counted = pace.counted.checked_sub(timeout * timeouts).unwrap();
+        };
+        pass(&mut pace, 12);
+        assert!(pace.keeps_up(1, 1).is_ok());
+        pass(&mut pace, 12);
+        assert_eq!(pace.keeps_up(1, 1).unwrap_err().bytes, 1);
+        pass(&mut pace, 5);
+        assert!(pace.keeps_up(1000, 12).is_ok());
+        pass(&mut pace, 49);
+        assert!(pace.keeps_up(1000, 1).is_err());
     }
 }

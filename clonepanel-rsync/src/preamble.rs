@@ -7,6 +7,7 @@ use crate::{
     connect::RemoteCommand,
     error::ProtocolError,
     options::{ChangeDetection, RsyncOptions},
+    partial::PARTIAL_DIR,
 };
 use bytes::{Buf, BytesMut};
 use clonepanel_core::{entry::Freshness, path::RelPath, time::Timestamp, transport::PullRequest};
@@ -59,10 +60,6 @@ pub(crate) struct PushCommand {
     pub(crate) command: RemoteCommand,
     pub(crate) marker: Option<Vec<u8>>,
 }
-
-/// Where a far end keeps what arrived of a file when the connection broke, below the file's own directory: the next push goes
-/// on from there.
-const PARTIAL_DIR: &[u8] = b".clonepanel-partial";
 
 impl PushCommand {
     /// Writes to `root`, which is made when it is missing. With a limit the far end deletes what it was not told of, last of

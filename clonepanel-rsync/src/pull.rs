@@ -78,7 +78,7 @@ impl<'a> Pull<'a> {
             sink,
             observer,
             options,
-            receiver: Receiver::new(request.clone(), options.wanted()),
+            receiver: Receiver::new(request.clone(), options.wanted()).partials(options.partials),
             preamble: Preamble::default(),
             asked: HashMap::new(),
             current: None,
@@ -162,7 +162,7 @@ impl<'a> Pull<'a> {
                     self.tell(&lines);
                 }
                 () = pace.wait_to_move(), if !may_read => {}
-                () = pace.wait_too_long(patience) => return Err(Broken::Silent),
+                () = pace.wait_too_long(patience) => return Err(Broken::Silent(pace.patience(patience))),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! nothing either.
 
 mod content;
+pub(crate) mod in_the_way;
 mod outcome;
 mod source;
 mod trouble;
@@ -17,6 +18,7 @@ use crate::{
     messages::{Messages, Severity},
     options::RsyncOptions,
     pace::Pace,
+    partial::PARTIAL_RULE,
     preamble::{Preamble, PushCommand},
     pull::Started,
     session::{Deletions, Sender, SenderStep},
@@ -41,6 +43,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const READ: usize = 64 * 1024;
 /// While more than this waits to be sent, no more is made.
 const MAX_BACKLOG: usize = 1 << 20;
+/// So much is written as soon as it is there, so that the far end has something to do while we read.
+const WORTH_WRITING: usize = 32 * 1024;
 /// While more than this waits to be answered, no more is read, unless nothing is taken either.
 const MAX_WAITING: usize = 8 << 20;
 /// A peer that sends so much ahead is no rsync.
@@ -79,6 +83,9 @@ pub(crate) struct Push<'a> {
     report: TransferReport,
     /// What the login itself said, and for how much of it that counts as progress.
     greeting: Vec<u8>,
+    /// What was read and is not complete yet.
+    buffer: BytesMut,
+    errors_are_open: bool,
 }
 
 /// What a loop waits for.
@@ -97,10 +104,13 @@ impl<'a> Push<'a> {
         request: &'a PushRequest,
         deletions: Deletions,
         options: &'a RsyncOptions,
-        (source, entries): (&'a dyn TreeSource, &'a [Entry]),
+        (source, collected): (&'a dyn TreeSource, &'a Collected),
         observer: &'a dyn Observer,
     ) -> Self {
-        let rules: Vec<_> = request.wanted_filter().rules().iter().map(clonepanel_core::filter::Rule::wire).collect();
+        let entries = &collected.entries[..];
+        let mut rules: Vec<_> = collected.kept.iter().map(in_the_way::rule).collect();
+        rules.extend(request.wanted_filter().rules().iter().map(clonepanel_core::filter::Rule::wire));
+        rules.push(PARTIAL_RULE.to_vec());
         let first_name = |entry: &'a Entry| match &entry.kind {
             EntryKind::File { hardlink_to, .. } => hardlink_to.as_ref(),
             _ => None,
@@ -126,6 +136,8 @@ impl<'a> Push<'a> {
             frames: Messages::default(),
             report: TransferReport::default(),
             greeting: Vec::new(),
+            buffer: BytesMut::with_capacity(READ),
+            errors_are_open: true,
         }
     }
 
@@ -166,21 +178,22 @@ impl<'a> Push<'a> {
 
     /// Moves bytes in both directions until there is what is waited for.
     async fn exchange(&mut self, connection: &mut Connection, wait: Wait) -> Result<(), Broken> {
-        let mut buffer = BytesMut::with_capacity(READ);
         let mut errors = [0; 4096];
-        let mut errors_are_open = true;
         let mut is_stuck = false;
         loop {
             self.backlog.extend_from_slice(&self.sender.transmit());
             if self.is_deaf {
                 self.backlog.clear();
             }
-            if wait == Wait::ForRoom && self.backlog.len() < MAX_BACKLOG && !self.is_deaf {
-                return Ok(());
-            }
             // Nothing is said before the login has become rsync.
             let has_words = self.preamble.is_done() && !self.backlog.is_empty();
             let may_move = self.pace.may_move();
+            if wait == Wait::ForRoom && self.backlog.len() < MAX_BACKLOG && !self.is_deaf {
+                if has_words && may_move && self.backlog.len() >= WORTH_WRITING {
+                    self.write_some(connection).await;
+                }
+                return Ok(());
+            }
             let waiting = self.sender.waiting();
             if waiting > MAX_AHEAD {
                 return Err(ProtocolError::Violation("requests without end").into());
@@ -188,60 +201,76 @@ impl<'a> Push<'a> {
             let may_read = waiting < MAX_WAITING || is_stuck || self.is_deaf;
             let moved = self.sender.progress().saturating_add(self.written);
             self.pace.progress(moved);
-            let is_looking = self.sender.agreed().is_some() && self.backlog.is_empty();
+            let moved = moved.saturating_add(self.report.matched_bytes);
+            let is_looking = self.sender.agreed().is_some() && self.backlog.is_empty() && !self.is_deaf;
             let patience = if is_looking { SEARCH_PATIENCE } else { 1 };
             self.pace.keeps_up(moved, patience).map_err(Broken::Dripping)?;
+            self.buffer.reserve(READ);
             let piece = self.backlog.len().min(self.pace.piece());
             tokio::select! {
                 biased;
-                read = connection.output.read_buf(&mut buffer), if may_read => {
+                read = connection.output.read_buf(&mut self.buffer), if may_read => {
                     let len = read.map_err(|_| Broken::Closed)?;
                     if len == 0 {
                         return Err(Broken::Closed);
                     }
                     self.report.received_bytes += len as u64;
-                    self.feed(&mut buffer)?;
+                    self.feed()?;
                     if wait == Wait::ForBytes {
                         return Ok(());
                     }
                 }
                 written = connection.input.write(&self.backlog[..piece]), if has_words && may_move => {
-                    match written {
-                        Ok(len @ 1..) => {
-                            self.written += len as u64;
-                            self.pace.moved(len);
-                            is_stuck = false;
-                            let _ = self.backlog.split_to(len);
-                        }
-                        Ok(0) | Err(_) => self.is_deaf = true,
-                    }
+                    is_stuck = false;
+                    self.wrote(written);
                 }
-                read = connection.errors.read(&mut errors), if errors_are_open => {
+                read = connection.errors.read(&mut errors), if self.errors_are_open => {
                     let len = read.unwrap_or(0);
-                    errors_are_open = len > 0;
+                    self.errors_are_open = len > 0;
                     let lines = self.stderr.feed(&errors[..len]);
                     self.tell(&lines);
                 }
                 () = self.pace.wait_to_move(), if has_words && !may_move => {}
                 () = tokio::time::sleep(STUCK), if !may_read => is_stuck = true,
-                () = self.pace.wait_too_long(patience) => return Err(Broken::Silent),
+                () = self.pace.wait_too_long(patience) => return Err(Broken::Silent(self.pace.patience(patience))),
             }
         }
     }
 
-    fn feed(&mut self, buffer: &mut BytesMut) -> Result<(), Broken> {
+    /// Writes as much as the far end takes at once.
+    async fn write_some(&mut self, connection: &mut Connection) {
+        let piece = self.backlog.len().min(self.pace.piece());
+        tokio::select! {
+            biased;
+            written = connection.input.write(&self.backlog[..piece]) => self.wrote(written),
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    fn wrote(&mut self, written: std::io::Result<usize>) {
+        match written {
+            Ok(len @ 1..) => {
+                self.written += len as u64;
+                self.pace.moved(len);
+                let _ = self.backlog.split_to(len);
+            }
+            Ok(0) | Err(_) => self.is_deaf = true,
+        }
+    }
+
+    fn feed(&mut self) -> Result<(), Broken> {
         if !self.preamble.is_done() {
-            self.preamble.read(buffer, &PullRequest::new())?;
+            self.preamble.read(&mut self.buffer, &PullRequest::new())?;
             if !self.preamble.is_done() {
                 return Ok(());
             }
             self.pace.alive();
             self.start()?;
         }
-        let missing = 200_usize.saturating_sub(self.greeting.len()).min(buffer.len());
-        self.greeting.extend_from_slice(&buffer[..missing]);
-        let fed = self.sender.feed(buffer);
-        buffer.clear();
+        let missing = 200_usize.saturating_sub(self.greeting.len()).min(self.buffer.len());
+        self.greeting.extend_from_slice(&self.buffer[..missing]);
+        let fed = self.sender.feed(&self.buffer);
+        self.buffer.clear();
         Ok(fed?)
     }
 

@@ -4,9 +4,10 @@ use crate::{
     connect::{Connect, Connection},
     messages::{Messages, Severity},
     options::{ChangeDetection, RsyncOptions},
+    partial::{self, Partials},
     preamble::{self, Preamble, PullCommand, PushCommand},
     pull::{Pull, Started},
-    push::{Collected, Push},
+    push::{Collected, Push, in_the_way},
     session::Deletions,
 };
 use async_trait::async_trait;
@@ -20,7 +21,11 @@ use clonepanel_core::{
     transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError, leaving, list_far},
     tree::{TreeSink, TreeSource},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::io::AsyncReadExt;
 
 /// How long a login may take to end once it said what was asked.
@@ -181,7 +186,7 @@ impl Transport for RsyncTransport {
         observer: &dyn Observer,
     ) -> Result<TransferReport, TransportError> {
         let mut collected = Collected::from(source, request).await?;
-        let leaving = Box::pin(self.count_leaving(request, &collected)).await?;
+        let leaving = Box::pin(self.count_leaving(request, &mut collected)).await?;
         let mut problems = std::mem::take(&mut collected.problems);
         let limit = match leaving {
             Ok(0) => None,
@@ -208,7 +213,7 @@ impl RsyncTransport {
     async fn count_leaving(
         &self,
         request: &PushRequest,
-        collected: &Collected,
+        collected: &mut Collected,
     ) -> Result<Result<u64, Problem>, TransportError> {
         if request.allowed_deletion() == Deletion::Keep {
             return Ok(Ok(0));
@@ -219,13 +224,33 @@ impl RsyncTransport {
         if collected.lacks_something() {
             return unknown("a part of the source could not be listed");
         }
-        let (far, problems) = list_far(self, request).await?;
+        // Partial files count for a far end when their directory goes.
+        let mut lister = self.clone();
+        lister.options.partials = Partials::Listed;
+        let (far, problems) = list_far(&lister, request).await?;
         if problems.losses() > 0 {
             return unknown("a part of what the far end holds could not be listed");
         }
-        let far = far.into_iter().map(|entry| (entry.path.clone(), entry.is_dir()));
-        let leaving = leaving(request, &collected.paths(), far);
-        Ok(leaving.map(|leaving| leaving.len() as u64))
+        let mut far: HashMap<_, _> = far.into_iter().map(|entry| (entry.path.clone(), entry.is_dir())).collect();
+        let mut holders: Vec<RelPath> = Vec::new();
+        far.retain(|path, _| {
+            let holder = partial::holder(path);
+            let is_whole = holder.is_none();
+            holders.extend(holder);
+            is_whole
+        });
+        let places = in_the_way::places(request, collected, &far);
+        if !places.is_empty() {
+            far.retain(|path, _| !in_the_way::is_within(path, &places));
+            collected.keep(places);
+        }
+        Ok(leaving(request, &collected.paths(), far).map(|leaving| {
+            if holders.is_empty() {
+                return leaving.len() as u64;
+            }
+            let leaving: HashSet<_> = leaving.into_iter().collect();
+            (leaving.len() + holders.iter().filter(|holder| leaving.contains(holder)).count()) as u64
+        }))
     }
 
     /// Writes what was collected; with a limit, deletes so many entries at the most.
@@ -240,7 +265,7 @@ impl RsyncTransport {
         let deletions = if limit.is_some() { Deletions::Expected } else { Deletions::None };
         let run = async |options: &RsyncOptions| {
             let command = PushCommand::new(&self.root, limit, options);
-            let what = (source, &collected.entries[..]);
+            let what = (source, collected);
             let push = Push::new(self.connect.as_ref(), &self.root, request, deletions, options, what, observer);
             let (result, started) = Box::pin(push.run(&command)).await;
             (result, started == Started::No && command.marker.is_some())

@@ -18,7 +18,7 @@ pub(crate) use entry_encoder::{Content, EntryEncoder, LinkPlace};
 pub(crate) use integer::{
     NDX_DEL_STATS, NDX_DONE, NDX_FLIST_EOF, NDX_FLIST_OFFSET, NdxReader, NdxWriter, put_varint, put_vstring,
 };
-pub(crate) use mux::{Demux, Message, Peer, put_data, put_message, put_no_send};
+pub(crate) use mux::{Demux, Message, Peer, put_data, put_io_error, put_message, put_no_send};
 pub(crate) use order::compare;
 pub(crate) use sums::SumHead;
 pub(crate) use token::{Token, TokenDecoder};

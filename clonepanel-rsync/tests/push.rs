@@ -3,59 +3,22 @@
 
 mod common;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use clonepanel_core::{
-    entry::{DeviceNumber, Entry, EntryKind, EntryMeta},
+    entry::{Entry, EntryKind, LinkTarget},
     filter::{Filter, Rule},
     memory::MemoryTree,
-    path::RelPath,
     problem::ProblemKind,
     testkit::{
         differences,
         generator::{Devices, Shape, edit},
         materialise, owner_differences, path, scan,
     },
-    time::Timestamp,
-    transport::{Deletion, PushRequest, TransferReport, Transport, TransportError},
-    tree::{EntryStream, FileStream, TreeError, TreeSource},
+    transport::{Deletion, PushRequest},
 };
-use clonepanel_rsync::{ChangeDetection, Checksum, Compression, LocalConnect, RsyncOptions, RsyncTransport};
-use common::{Print, block_on, stand_in};
-use std::{
-    fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    path::Path,
-};
-
-fn try_push(
-    root: &Path,
-    options: RsyncOptions,
-    request: &PushRequest,
-    source: &dyn TreeSource,
-) -> Result<TransferReport, TransportError> {
-    let transport = RsyncTransport::new(LocalConnect::new(), root.as_os_str().as_bytes()).options(options);
-    block_on(transport.push(request, source, &Print))
-}
-
-fn push(root: &Path, options: RsyncOptions, source: &dyn TreeSource) -> TransferReport {
-    try_push(root, options, &PushRequest::new(), source).unwrap()
-}
-
-fn problems(report: &TransferReport) -> Vec<(String, ProblemKind)> {
-    let mut problems: Vec<_> =
-        report.problems.listed().iter().map(|problem| (problem.path.to_string(), problem.kind)).collect();
-    problems.sort();
-    problems
-}
-
-fn old(secs: i64) -> Timestamp {
-    Timestamp::from_secs(1_600_000_000 + secs)
-}
-
-fn is_root() -> bool {
-    std::process::Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
-}
+use clonepanel_rsync::{ChangeDetection, Checksum, Compression, RsyncOptions};
+use common::{PARTIAL, files, is_root, old, problems, protocols, push, stand_in, try_push, write};
+use std::fs;
 
 #[test]
 fn random_trees_arrive_exactly() {
@@ -237,170 +200,6 @@ fn changed_files_travel_in_part() {
     }
 }
 
-/// A source whose files fail in all the ways that files can.
-struct Failing(MemoryTree);
-
-#[async_trait]
-impl TreeSource for Failing {
-    async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
-        self.0.entries().await
-    }
-
-    async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {
-        let name = path.name().to_vec();
-        match &name[..] {
-            b"denied" => return Err(TreeError::Denied { path: path.clone() }),
-            b"vanished" => return Err(TreeError::NotFound { path: path.clone() }),
-            _ => {}
-        }
-        Ok(Box::new(FailingStream { inner: self.0.open(path).await?, path: path.clone(), name, given: 0 }))
-    }
-}
-
-struct FailingStream {
-    inner: Box<dyn FileStream>,
-    path: RelPath,
-    name: Vec<u8>,
-    given: usize,
-}
-
-#[async_trait]
-impl FileStream for FailingStream {
-    async fn read(&mut self) -> Result<Option<Bytes>, TreeError> {
-        let piece = self.inner.read().await?;
-        self.given += piece.as_ref().map_or(0, Bytes::len);
-        match &self.name[..] {
-            b"damaged at the end" if piece.is_none() => Err(TreeError::Damaged { path: self.path.clone() }),
-            b"damaged" => Err(TreeError::Damaged { path: self.path.clone() }),
-            b"grown" if piece.is_none() && self.given < 200_000 => {
-                self.given = 200_000;
-                Ok(Some(Bytes::from_static(b"more")))
-            }
-            b"shrunk" => Ok(piece.map(|piece| piece.slice(..piece.len() / 2)).filter(|piece| !piece.is_empty())),
-            _ => Ok(piece),
-        }
-    }
-}
-
-/// Whatever fails here, the far end keeps what it had, and each file is told.
-#[test]
-fn what_cannot_be_read_is_never_written() {
-    let names = ["damaged", "damaged at the end", "denied", "grown", "shrunk", "vanished"];
-    for (protocol, compression) in [(30, Compression::Auto), (31, Compression::Off), (32, Compression::Zstd)] {
-        let (folder, scripts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let tree = MemoryTree::new();
-        for name in names.iter().chain(&["good", "good as well"]) {
-            tree.put_file(path(name), name.repeat(10_000).into_bytes(), old(1)).unwrap();
-            fs::write(folder.path().join(name), format!("the old {name}").repeat(1000)).unwrap();
-        }
-        let script = format!("shift; exec rsync --server --protocol={protocol} \"$@\"");
-        let options = stand_in(scripts.path(), "rsync", &script).compression(compression);
-        let report = push(folder.path(), options, &Failing(tree.clone()));
-        let expected = [
-            ("damaged", ProblemKind::Failed),
-            ("damaged at the end", ProblemKind::Failed),
-            ("denied", ProblemKind::Unreadable),
-            ("grown", ProblemKind::Changed),
-            ("shrunk", ProblemKind::Changed),
-            ("vanished", ProblemKind::Vanished),
-        ];
-        assert_eq!(problems(&report), expected.map(|(name, kind)| (name.to_owned(), kind)), "{:?}", report.problems);
-        assert_eq!(report.files, 2);
-        for name in names {
-            let there = fs::read_to_string(folder.path().join(name)).unwrap();
-            assert!(there == format!("the old {name}").repeat(1000), "{name} was written to");
-        }
-        assert_eq!(fs::read_to_string(folder.path().join("good")).unwrap(), "good".repeat(10_000));
-    }
-}
-
-/// A group of hard links whose content cannot be read, and one whose first name is excluded.
-#[test]
-fn hard_links() {
-    let folder = tempfile::tempdir().unwrap();
-    let tree = MemoryTree::new();
-    for (first, others) in [("denied", ["e1", "e2"]), ("excluded", ["f1", "f2"]), ("a", ["a1", "a2"])] {
-        tree.put_file(path(first), first.as_bytes().to_vec(), old(1)).unwrap();
-        for other in others {
-            let mut entry = Entry::file(path(other), first.len() as u64, old(1));
-            entry.kind = EntryKind::File { len: first.len() as u64, hardlink_to: Some(path(first)) };
-            tree.put(&entry, Bytes::new()).unwrap();
-        }
-    }
-    let filter = Filter::new(vec![Rule::parse("excluded").unwrap()]);
-    let request = PushRequest::new().filter(filter);
-    let report = try_push(folder.path(), RsyncOptions::new(), &request, &Failing(tree)).unwrap();
-    let there = scan(folder.path()).unwrap();
-    let listed = there.list().into_iter().map(|entry| entry.path.to_string());
-    let listed: Vec<_> = listed.filter(|path| !path.contains("-partial")).collect();
-    assert_eq!(listed, [".", "a", "a1", "a2", "f1", "f2"], "{:?}", report.problems);
-    let further =
-        |name: &str| matches!(there.entry(&path(name)).unwrap().kind, EntryKind::File { hardlink_to: Some(_), .. });
-    assert!(further("a1") && further("a2") && further("f2"));
-    assert_eq!(there.content(&path("f1")).as_deref(), Some(&b"excluded"[..]));
-    let lost = ["denied", "e1", "e2"].map(|name| (name.to_owned(), ProblemKind::Unreadable));
-    assert_eq!(problems(&report), lost, "{:?}", report.problems);
-}
-
-/// As a user who may not write everywhere and make no devices.
-#[test]
-fn what_the_far_end_cannot_write_is_told() {
-    let (folder, scripts) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let root = folder.path();
-    for dir in [root, scripts.path()] {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).unwrap();
-    }
-    fs::create_dir(root.join("closed")).unwrap();
-    fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o555)).unwrap();
-    fs::create_dir_all(root.join("in the way/x")).unwrap();
-    let tree = MemoryTree::new();
-    for dir in ["open", "closed", "closed/sub"] {
-        tree.put_dir(path(dir)).unwrap();
-    }
-    for file in ["open/file", "closed/file", "closed/sub/file", "in the way"] {
-        tree.put_file(path(file), "content", old(1)).unwrap();
-    }
-    let device = EntryKind::CharDevice(DeviceNumber { major: 1, minor: 3 });
-    tree.put(
-        &Entry { path: path("device"), kind: device, meta: EntryMeta { mode: 0o600, ..EntryMeta::default() } },
-        Bytes::new(),
-    )
-    .unwrap();
-    let is_root = is_root();
-    let program = if is_root { "exec setpriv --reuid=65534 --regid=65534 --clear-groups rsync" } else { "exec rsync" };
-    for (name, script) in [
-        ("new", format!("{program} \"$@\"")),
-        ("in-band", format!("shift; {program} --server --no-msgs2stderr \"$@\"")),
-        ("30", format!("shift; {program} --server --protocol=30 --no-msgs2stderr \"$@\"")),
-    ] {
-        let report = push(root, stand_in(scripts.path(), name, &script), &tree);
-        let told = problems(&report);
-        println!("{name}: {:?}", report.problems);
-        for lost in ["closed/file", "closed/sub", "device", "in the way"] {
-            assert!(told.iter().any(|(path, _)| path == lost), "{name}: {lost} is not told: {:?}", report.problems);
-        }
-        assert!(!told.iter().any(|(path, _)| path == "open/file"), "{name}");
-        assert_eq!(fs::read_to_string(root.join("open/file")).unwrap(), "content");
-        fs::remove_file(root.join("open/file")).unwrap();
-    }
-    fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-#[test]
-fn a_far_end_that_cannot_be_used_says_why() {
-    let folder = tempfile::tempdir().unwrap();
-    let tree = MemoryTree::new();
-    tree.put_file(path("f"), "x", old(1)).unwrap();
-    fs::write(folder.path().join("file"), "x").unwrap();
-    for detection in [ChangeDetection::Auto, ChangeDetection::SizeAndTime] {
-        let options = RsyncOptions::new().change_detection(detection);
-        let outcome = try_push(&folder.path().join("file/below"), options.clone(), &PushRequest::new(), &tree);
-        assert!(matches!(outcome, Err(TransportError::NotFound { .. } | TransportError::Remote { .. })), "{outcome:?}");
-        let outcome = try_push(folder.path(), options.rsync_program("no-such-rsync"), &PushRequest::new(), &tree);
-        assert!(matches!(outcome, Err(TransportError::Unsupported { .. })), "{outcome:?}");
-    }
-}
-
 /// A directory of the far end stands where a file is to be: without a word about deletion, it stays.
 #[test]
 fn nothing_makes_way_unasked() {
@@ -419,4 +218,67 @@ fn nothing_makes_way_unasked() {
     let report = try_push(folder.path(), RsyncOptions::new(), &request(1), &tree).unwrap();
     assert_eq!(report.problems.total(), 0, "{:?}", report.problems);
     assert_eq!(fs::read(folder.path().join("f")).unwrap(), b"x");
+}
+
+/// What a rule keeps there stands where the source has a file: rsync would empty that directory.
+#[test]
+fn what_is_excluded_never_makes_way() {
+    let scripts = tempfile::tempdir().unwrap();
+    let name = "d[1]*\\";
+    let tree = MemoryTree::new();
+    for place in ["cache", name, "empties"] {
+        tree.put_file(path(place), "x", old(1)).unwrap();
+    }
+    tree.put(
+        &Entry { kind: EntryKind::Symlink(LinkTarget::new("else").unwrap()), ..Entry::dir(path("tmp")) },
+        Bytes::new(),
+    )
+    .unwrap();
+    let mut further = Entry::file(path("further"), 1, old(1));
+    further.kind = EntryKind::File { len: 1, hardlink_to: Some(path("cache")) };
+    tree.put(&further, Bytes::new()).unwrap();
+    let filter = Filter::parse(["cache/", "keep", "tmp/"]).unwrap();
+    for options in protocols(scripts.path()) {
+        let folder = tempfile::tempdir().unwrap();
+        let there = ["cache/sub/x", "cache/there", &format!("{name}/b"), &format!("{name}/sub/keep"), "tmp/y"];
+        write(folder.path(), &there);
+        write(folder.path(), &["empties/a", "empties/b", "gone"]);
+        let request = PushRequest::new().filter(filter.clone()).deletion(Deletion::UpTo(3));
+        let report = try_push(folder.path(), options, &request, &tree).unwrap();
+        let refused = ["cache", name, "tmp"].map(|place| (path(place).to_string(), ProblemKind::Refused));
+        assert_eq!(problems(&report), refused, "{:?}", report.problems);
+        assert_eq!(report.deleted, 3);
+        for name in there {
+            assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), name);
+        }
+        assert!(!folder.path().join("gone").exists());
+        for name in ["empties", "further"] {
+            assert_eq!(fs::read(folder.path().join(name)).unwrap(), b"x");
+        }
+    }
+}
+
+/// Half sent files stay for the next push and go with their directory, whatever else is deleted; nobody else sees them.
+#[test]
+fn half_sent_files_are_no_part_of_a_tree() {
+    let scripts = tempfile::tempdir().unwrap();
+    for options in protocols(scripts.path()) {
+        let folder = tempfile::tempdir().unwrap();
+        let half = |dir: &str| format!("{dir}{PARTIAL}/half");
+        write(folder.path(), &[&half(""), &half("stays/"), &half("goes/"), "goes/x", "goes/y/z"]);
+        let tree = MemoryTree::new();
+        for dir in ["stays", PARTIAL] {
+            tree.put_dir(path(dir)).unwrap();
+        }
+        tree.put_file(path(&half("")), "of somebody else", old(1)).unwrap();
+        let request = PushRequest::new().deletion(Deletion::UpTo(4));
+        let report = try_push(folder.path(), options.clone(), &request, &tree).unwrap();
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+        assert_eq!(files(folder.path()), [half(""), half("stays/")]);
+        assert_eq!(fs::read_to_string(folder.path().join(half(""))).unwrap(), half(""));
+        let (pulled, report) = common::pull(folder.path(), options);
+        assert!(report.problems.is_empty(), "{:?}", report.problems);
+        let pulled: Vec<_> = pulled.list().into_iter().map(|entry| entry.path.to_string()).collect();
+        assert_eq!(pulled, [".", "stays"]);
+    }
 }

@@ -176,6 +176,7 @@ pub enum Deletion {
     #[default]
     Keep,
     /// At most so many entries; if more would have to go, or a part of the source could not be listed, none is deleted and it
-    /// is a problem in the report.
+    /// is a problem in the report. A transport that deletes last, as rsync's does, also deletes none when a content could not
+    /// be sent: it may be what is there under an older name.
     UpTo(u64),
 }

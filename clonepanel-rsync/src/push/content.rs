@@ -25,10 +25,10 @@ impl Push<'_> {
     /// Sends a content, or says that it will not come.
     ///
     /// A content that cannot be read to its end, or has another length than was listed, gets a wrong digest: then the far end
-    /// keeps what it had.
+    /// keeps what it had, and the wrong content with what is half sent, for the next push to build on.
     pub(super) async fn answer(&mut self, connection: &mut Connection, asked: Asked) -> Result<(), Broken> {
         let entry = self.entries.get(asked.entry).ok_or(ProtocolError::Violation("an entry that was not listed"))?;
-        self.sent.remove(&asked.entry);
+        let is_again = self.sent.remove(&asked.entry);
         // What failed here will fail again; what the far end found wrong may have been a chance match.
         if self.unsent.get(&asked.entry).is_some_and(|problem| problem.kind != ProblemKind::Changed) {
             return self.decline(entry);
@@ -36,7 +36,7 @@ impl Push<'_> {
         let stream = match self.source.open(first_name(entry)).await {
             Ok(stream) => stream,
             Err(error) => {
-                self.unsent.insert(asked.entry, unread(&entry.path, error).map_err(Broken::Transport)?);
+                self.fail(asked.entry, unread(&entry.path, error).map_err(Broken::Transport)?);
                 return self.decline(entry);
             }
         };
@@ -62,14 +62,23 @@ impl Push<'_> {
         let mut digest = hasher.finish();
         if let Some(problem) = problem {
             spoil(&mut digest);
-            self.unsent.insert(asked.entry, problem);
+            self.fail(asked.entry, problem);
         } else {
             self.unsent.remove(&asked.entry);
             self.sent.insert(asked.entry);
-            self.observer.notice(&Event::Finished { path: &entry.path });
+            if !is_again {
+                self.observer.notice(&Event::Finished { path: &entry.path });
+            }
         }
         self.sender.finish(&digest)?;
         self.exchange(connection, Wait::ForRoom).await
+    }
+
+    /// A content is not sent, or not as it should be. What the far end would delete may be the same content under an older
+    /// name.
+    fn fail(&mut self, position: usize, problem: Problem) {
+        self.unsent.insert(position, problem);
+        self.sender.stop_deletions();
     }
 
     /// Says that a content will not come.

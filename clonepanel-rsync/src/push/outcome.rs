@@ -23,10 +23,16 @@ impl Push<'_> {
         let mut problems = trouble::problems(&[&self.stderr, &self.frames], &listed);
         // A file that was not sent is told with its own reason.
         let unsent = self.unsent();
-        problems.retain(|problem| !unsent.iter().any(|unsent| unsent.path == problem.path));
+        let told: HashSet<&RelPath> = unsent.iter().map(|problem| &problem.path).collect();
+        problems.retain(|problem| !told.contains(&problem.path));
         problems.extend(unsent);
-        if code == Some(DELETE_LIMIT) {
+        let said = [&self.stderr, &self.frames];
+        if code == Some(DELETE_LIMIT) || trouble::reached_limit(&said) {
             let detail = "more would have had to be deleted than was counted before: the rest was left";
+            problems.push(Problem::new(RelPath::root(), ProblemKind::Refused, detail));
+        }
+        if self.sender.has_stopped_deletions() || trouble::stopped_deletions(&said) {
+            let detail = "not everything could be read: what the source does not have was not deleted";
             problems.push(Problem::new(RelPath::root(), ProblemKind::Refused, detail));
         }
         // Without an exit code its last words may be missing too.

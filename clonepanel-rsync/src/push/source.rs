@@ -1,5 +1,7 @@
 //! [`Collected`]: what a source lists, as a file list can have it.
 
+use super::in_the_way;
+use crate::partial::is_partial;
 use clonepanel_core::{
     entry::{Entry, EntryKind},
     path::RelPath,
@@ -7,7 +9,7 @@ use clonepanel_core::{
     transport::{PullRequest, PushRequest, TransportError},
     tree::{Listed, TreeError, TreeSource},
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The entries of a source that the request does not exclude.
 #[derive(Debug, Default)]
@@ -15,6 +17,8 @@ pub(crate) struct Collected {
     /// Parents before their children, and each further name of a file behind the first one, which is among them.
     pub(crate) entries: Vec<Entry>,
     pub(crate) problems: Vec<Problem>,
+    /// Places at the far end that must stay as they are.
+    pub(crate) kept: BTreeSet<RelPath>,
     dirs: HashSet<RelPath>,
     others: HashSet<RelPath>,
     /// Files whose first name is excluded, and the name that stands in for it.
@@ -39,14 +43,18 @@ impl Collected {
         Ok(collected)
     }
 
-    fn add(&mut self, mut entry: Entry, covered: &PullRequest) {
-        if !covered.covers(&entry.path, entry.is_dir()) {
+    fn add(&mut self, entry: Entry, covered: &PullRequest) {
+        if !covered.covers(&entry.path, entry.is_dir()) || is_partial(entry.path.as_bytes()) {
             return;
         }
         if let Some(why) = self.flaw(&entry) {
             self.problems.push(Problem::new(entry.path, ProblemKind::Refused, why));
             return;
         }
+        self.push(entry);
+    }
+
+    fn push(&mut self, mut entry: Entry) {
         if let EntryKind::File { hardlink_to, .. } = &mut entry.kind
             && let Some(leader) = hardlink_to.take_if(|leader| !self.others.contains(leader))
         {
@@ -56,6 +64,25 @@ impl Collected {
         let seen = if entry.is_dir() { &mut self.dirs } else { &mut self.others };
         seen.insert(entry.path.clone());
         self.entries.push(entry);
+    }
+
+    /// Takes these places and what is below them off the list, and says so.
+    pub(crate) fn keep(&mut self, places: BTreeSet<RelPath>) {
+        for set in [&mut self.dirs, &mut self.others] {
+            set.clear();
+        }
+        for entry in std::mem::take(&mut self.entries) {
+            if !in_the_way::is_within(&entry.path, &places) {
+                self.push(entry);
+            }
+        }
+        self.problems.extend(places.iter().map(in_the_way::problem));
+        self.kept = places;
+    }
+
+    /// Whether a path is listed as a directory and `is_dir` is not, or the other way round.
+    pub(super) fn lists_other_kind(&self, path: &RelPath, is_dir: bool) -> bool {
+        if is_dir { self.others.contains(path) } else { self.dirs.contains(path) }
     }
 
     /// What a list must not have: the indexes of all others hang on it.

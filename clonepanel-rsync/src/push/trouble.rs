@@ -9,6 +9,8 @@ use clonepanel_core::{
 };
 use std::collections::{BTreeMap, HashSet};
 
+const LIMIT_REACHED: &[u8] = b"Deletions stopped ";
+const NOT_DELETING: &[u8] = b"IO error encountered ";
 /// Random letters at the end of a temporary name.
 const RANDOM: usize = 6;
 
@@ -30,13 +32,28 @@ pub(super) fn problems(said: &[&Messages], listed: &HashSet<&RelPath>) -> Vec<Pr
     problems.into_values().collect()
 }
 
+/// Whether the far end says that it would have had to delete more than it may, which its exit code tells only when nothing else
+/// went wrong.
+pub(super) fn reached_limit(said: &[&Messages]) -> bool {
+    has_line(said, LIMIT_REACHED)
+}
+
+/// Whether the far end says that it deletes nothing since something failed.
+pub(super) fn stopped_deletions(said: &[&Messages]) -> bool {
+    has_line(said, NOT_DELETING)
+}
+
+fn has_line(said: &[&Messages], beginning: &[u8]) -> bool {
+    said.iter().flat_map(|messages| messages.lines()).any(|(_, line)| line.starts_with(beginning))
+}
+
 /// What a line means, if it means trouble. Only how it begins counts: what comes later may be a name.
 fn trouble(severity: Severity, line: &[u8]) -> Option<ProblemKind> {
     let begins = |words: &[&[u8]]| words.iter().any(|word| line.starts_with(word));
     if begins(&[b"skipping non-regular file ", b"skipping server-excluded "]) {
         return Some(ProblemKind::Refused);
     }
-    if begins(&[b"rsync error: ", b"rsync warning: ", b"WARNING: ", b"*** Skipping ", b"Deletions stopped "]) {
+    if begins(&[b"rsync error: ", b"rsync warning: ", b"WARNING: ", b"*** Skipping ", LIMIT_REACHED]) {
         // Summaries, and a first try of two.
         return None;
     }
@@ -45,7 +62,7 @@ fn trouble(severity: Severity, line: &[u8]) -> Option<ProblemKind> {
         return Some(ProblemKind::Failed);
     }
     // A directory stays while it holds what is excluded, and that is as it should be.
-    if begins(&[b"cannot delete non-empty directory: ", b"IO error encountered "]) {
+    if begins(&[b"cannot delete non-empty directory: ", NOT_DELETING]) {
         return None;
     }
     (severity == Severity::Error).then_some(ProblemKind::Failed)
@@ -74,4 +91,23 @@ fn final_name(path: &RelPath) -> Option<RelPath> {
     let dot = name.len().checked_sub(RANDOM + 1)?;
     let last = RelPath::new(name.get(..dot).filter(|_| name[dot] == b'.')?.to_vec()).ok()?;
     path.parent()?.join(&last).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_about_deletions() {
+        for (line, is_limit, is_stop) in [
+            ("Deletions stopped due to --max-delete limit (2 skipped)\n", true, false),
+            ("IO error encountered -- skipping file deletion\n", false, true),
+            ("rsync: mkstemp \"/a/IO error encountered \" failed: Permission denied (13)\n", false, false),
+        ] {
+            let mut frames = Messages::default();
+            frames.feed_frame(Severity::Other, line.as_bytes());
+            let said = [&Messages::default(), &frames];
+            assert_eq!((reached_limit(&said), stopped_deletions(&said)), (is_limit, is_stop), "{line}");
+        }
+    }
 }

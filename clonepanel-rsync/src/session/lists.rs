@@ -3,6 +3,7 @@
 use super::handshake::Agreed;
 use crate::{
     error::ProtocolError,
+    partial::{Partials, is_partial},
     wire::{self, Cursor, EntryDecoder, ListItem, Stop, WireEntry, WireKind},
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -37,6 +38,7 @@ pub(crate) struct Refusal {
 #[derive(Debug)]
 pub(crate) struct FileLists {
     request: PullRequest,
+    partials: Partials,
     decoder: EntryDecoder,
     arriving: Option<Arriving>,
     lists: VecDeque<List>,
@@ -109,11 +111,12 @@ struct Dir {
 }
 
 impl FileLists {
-    pub(crate) fn new(request: PullRequest, agreed: &Agreed) -> Self {
+    pub(crate) fn new(request: PullRequest, partials: Partials, agreed: &Agreed) -> Self {
         let start = u32::from(agreed.inc_recurse);
         let first = Arriving { start, dir: None, is_refused: false, entries: Vec::new(), bytes: 0, ids: Ids::NotYet };
         Self {
             request,
+            partials,
             decoder: EntryDecoder::new(agreed.listing),
             arriving: Some(first),
             lists: VecDeque::new(),
@@ -244,7 +247,7 @@ impl FileLists {
         for wire in std::mem::take(&mut arriving.entries) {
             let is_dir = wire.kind == WireKind::Dir;
             // A directory that leads to several wanted paths is listed for each of them.
-            let mut is_harmless = arriving.is_refused;
+            let mut is_harmless = arriving.is_refused || self.is_left_out(&wire.name);
             let accepted =
                 self.accept(&wire, &arriving, &parents).and_then(|path| match seen.insert(path.clone(), is_dir) {
                     None => Ok(path),
@@ -304,6 +307,9 @@ impl FileLists {
             return if is_first && is_dir { Ok(RelPath::root()) } else { Err("a root where none can be") };
         }
         let path = RelPath::new(wire.name.clone()).map_err(|_| "its name is not allowed")?;
+        if self.is_left_out(&wire.name) {
+            return Err("it is only half of a file");
+        }
         let parent = path.parent().unwrap_or_default();
         let has_parent = match &arriving.dir {
             Some(dir) => !arriving.is_refused && parent == *dir,
@@ -319,6 +325,11 @@ impl FileLists {
             self.request.covers(&path, is_dir)
         };
         if is_covered { Ok(path) } else { Err("it was not asked for") }
+    }
+
+    /// What a push left half sent is no part of the tree.
+    fn is_left_out(&self, name: &[u8]) -> bool {
+        self.partials == Partials::LeftOut && is_partial(name)
     }
 
     fn entry(&mut self, wire: WireEntry, path: RelPath) -> Entry {

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error::ProtocolError,
     messages::Severity,
+    partial::Partials,
     wire::{
         Cursor, Demux, Message, NDX_DEL_STATS, NDX_DONE, NDX_FLIST_EOF, NDX_FLIST_OFFSET, NdxReader, NdxWriter, Stop,
         SumHead, Token, TokenDecoder, put_data, put_message,
@@ -59,6 +60,7 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     request: PullRequest,
+    partials: Partials,
     filter: Vec<u8>,
     handshake: Option<Handshake>,
     session: Option<Session>,
@@ -123,7 +125,14 @@ impl Receiver {
             filter.extend_from_slice(&text);
         }
         filter.extend_from_slice(&[0; 4]);
-        Self { request, filter, handshake, session: None, raw: BytesMut::new(), out }
+        let partials = Partials::default();
+        Self { request, partials, filter, handshake, session: None, raw: BytesMut::new(), out }
+    }
+
+    /// Says whether files that a push left half sent are listed.
+    pub(crate) const fn partials(mut self, partials: Partials) -> Self {
+        self.partials = partials;
+        self
     }
 
     /// Takes bytes from the peer, cut anywhere.
@@ -135,7 +144,7 @@ impl Receiver {
         let Some(handshake) = &mut self.handshake else { return Ok(()) };
         if let Some(agreed) = handshake.poll(&mut self.raw, &mut self.out)? {
             self.handshake = None;
-            let mut session = Session::new(self.request.clone(), agreed)?;
+            let mut session = Session::new(self.request.clone(), self.partials, agreed)?;
             session.pending.append(&mut self.filter);
             session.demux.feed(&self.raw.split())?;
             self.session = Some(session);
@@ -234,9 +243,9 @@ impl Receiver {
 }
 
 impl Session {
-    fn new(request: PullRequest, agreed: Agreed) -> Result<Self, ProtocolError> {
+    fn new(request: PullRequest, partials: Partials, agreed: Agreed) -> Result<Self, ProtocolError> {
         Ok(Self {
-            lists: FileLists::new(request, &agreed),
+            lists: FileLists::new(request, partials, &agreed),
             tokens: TokenDecoder::new(agreed.compressor)?,
             agreed,
             demux: Demux::default(),

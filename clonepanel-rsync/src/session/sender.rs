@@ -14,7 +14,7 @@ use crate::{
     messages::Severity,
     wire::{
         Compressor, Cursor, Demux, Message, NDX_DEL_STATS, NDX_DONE, NdxReader, NdxWriter, Peer, Stop, SumHead,
-        TokenEncoder, put_data, put_message, put_no_send,
+        TokenEncoder, put_data, put_io_error, put_message, put_no_send,
     },
 };
 use bytes::{Buf, Bytes, BytesMut};
@@ -36,6 +36,8 @@ const MAX_SUMS: u64 = 256 << 20;
 const MIN_STRONG: u32 = 2;
 /// Blocks longer than this are wrong in the history of plain zlib with protocol 30.
 const MAX_OLD_BLOCK: u32 = 0xffff;
+/// What a text takes beside its bytes.
+const TEXT: usize = 64;
 /// The peer's counters of deletions, each.
 const MAX_DELETED: u32 = 1 << 28;
 
@@ -94,7 +96,11 @@ struct Session {
     /// Data that were not framed yet.
     pending: Vec<u8>,
     steps: VecDeque<SenderStep>,
+    /// What the texts among them take.
+    texts: usize,
     dones: u32,
+    /// Whether the peer was told that something failed here.
+    has_failed: bool,
     named_deletions: u64,
     counted_deletions: Option<u64>,
 }
@@ -209,6 +215,22 @@ impl Sender {
         }
     }
 
+    /// Something could not be sent: what the peer should delete may be the last of it, so it must delete nothing.
+    pub(crate) fn stop_deletions(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|session| session.deletions == Deletions::Expected) else {
+            return;
+        };
+        if !std::mem::replace(&mut session.has_failed, true) {
+            frame(session, &mut self.out);
+            put_io_error(&mut self.out);
+        }
+    }
+
+    /// Whether deletions were expected and then stopped.
+    pub(crate) fn has_stopped_deletions(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.has_failed)
+    }
+
     /// Takes the bytes that go to the peer now.
     pub(crate) fn transmit(&mut self) -> Vec<u8> {
         if let Some(session) = &mut self.session {
@@ -234,11 +256,11 @@ impl Sender {
         self.session.as_ref().map_or(self.raw.len() as u64, |session| session.demux.progress())
     }
 
-    /// Bytes that wait until a request is answered.
+    /// Bytes that wait until a request is answered, or until they are shown.
     pub(crate) fn waiting(&mut self) -> usize {
         self.session.as_mut().map_or(0, |session| match session.state {
-            State::Answering(_) => session.demux.data().len(),
-            _ => 0,
+            State::Answering(_) => session.demux.data().len() + session.texts,
+            _ => session.texts,
         })
     }
 
@@ -270,7 +292,9 @@ impl Session {
             writer: NdxWriter::new(),
             pending: Vec::new(),
             steps: VecDeque::from([SenderStep::Agreed]),
+            texts: 0,
             dones: 0,
+            has_failed: false,
             named_deletions: 0,
             counted_deletions: None,
         })
@@ -292,7 +316,10 @@ impl Session {
                 // Bits of a list that is ours.
                 Message::IoError(_) => {}
                 Message::NoSend(_) => return Err(ProtocolError::Violation("a refusal by the receiver")),
-                Message::Text(severity, text) => self.steps.push_back(SenderStep::Text(severity, text)),
+                Message::Text(severity, text) => {
+                    self.texts += text.len() + TEXT;
+                    self.steps.push_back(SenderStep::Text(severity, text));
+                }
             }
         }
         Ok(())
@@ -301,6 +328,9 @@ impl Session {
     fn poll(&mut self) -> Result<Option<SenderStep>, ProtocolError> {
         loop {
             if let Some(step) = self.steps.pop_front() {
+                if let SenderStep::Text(_, text) = &step {
+                    self.texts -= text.len() + TEXT;
+                }
                 return Ok(Some(step));
             }
             if !matches!(self.state, State::Idle) {

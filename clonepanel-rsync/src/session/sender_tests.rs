@@ -315,6 +315,8 @@ fn an_honest_receiver_is_served() {
         Peer::new().remark(0, 0x0008).ask(1, NULL).ask(2, head(3, 700, 2, 6)).dones(1).ask(1, head(1, 700, 16, 0));
     assert_eq!(peer.dones(4).talk(), Ok(true));
     assert_eq!(Peer::deleting().dones(3).ndx(NDX_DEL_STATS).raw(&[1, 0, 0, 0, 0]).dones(2).talk(), Ok(true));
+    // Sums of blocks too short to be searched are read and forgotten.
+    assert_eq!(Peer::new().ask(1, head(3, 100, 2, 6)).dones(5).talk(), Ok(true));
     // A type and a name are given back unread.
     assert_eq!(Peer::new().remark(1, 0x1800).raw(b"\x83\x02ab").dones(5).talk(), Ok(true));
 }

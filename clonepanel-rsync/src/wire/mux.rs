@@ -7,6 +7,8 @@ use bytes::{Buf, Bytes, BytesMut};
 const MAX_MESSAGE: usize = 5120;
 /// How many bytes of messages a peer may send in one session.
 const MAX_MESSAGES_TOTAL: u64 = 64 << 20;
+/// What a message counts for at the least: each takes room of its own, however short it is.
+const MIN_MESSAGE: usize = 64;
 const HEADER: usize = 4;
 const TAG_BASE: u8 = 7;
 
@@ -119,7 +121,9 @@ impl Demux {
                 if matches!(tag, TAG_DELETED | TAG_NO_SEND) && tag != of_one_side {
                     return Err(ProtocolError::Violation("a message that only the other end may send"));
                 }
-                self.messages_total += (len + HEADER) as u64;
+                let is_text = (1..=4).contains(&tag);
+                let least = if is_text { MIN_MESSAGE } else { 0 };
+                self.messages_total += (len + HEADER).max(least) as u64;
                 if len >= MAX_MESSAGE {
                     return Err(ProtocolError::Violation("a message is too long"));
                 }
@@ -152,6 +156,7 @@ impl Demux {
             TAG_ERROR_EXIT => Message::ErrorExit(Some(number()?)),
             // A server's wish for a shorter time-out is not ours to follow over ssh (CVE-2026-70462).
             TAG_IO_TIMEOUT | TAG_NOOP => return Ok(()),
+            1..=4 if payload.is_empty() => return Ok(()),
             TAG_ERROR_XFER => Message::Text(Severity::Error, payload),
             _ => Message::Text(Severity::Other, payload),
         };
@@ -181,6 +186,11 @@ pub(crate) fn put_message(out: &mut Vec<u8>, code: Option<i32>) {
 /// Appends the message that a requested file will not be sent.
 pub(crate) fn put_no_send(out: &mut Vec<u8>, index: u32) {
     put_frame(out, TAG_NO_SEND, &index.to_le_bytes());
+}
+
+/// Appends the message that something failed here: a receiver that has yet to delete then does not.
+pub(crate) fn put_io_error(out: &mut Vec<u8>) {
+    put_frame(out, TAG_IO_ERROR, &1_i32.to_le_bytes());
 }
 
 fn put_frame(out: &mut Vec<u8>, tag: u8, payload: &[u8]) {
@@ -252,12 +262,15 @@ mod tests {
 
     #[test]
     fn a_flood_of_messages_ends() {
-        let text = frame(2, &[b'x'; 5000]);
-        let mut demux = Demux::default();
-        let flood = (0..=MAX_MESSAGES_TOTAL / 5000).find(|_| {
-            demux.messages.clear();
-            demux.feed(&text).is_err()
-        });
-        assert!(flood.is_some());
+        for (len, most) in [(5000, 5000), (1, MIN_MESSAGE), (0, MIN_MESSAGE)] {
+            let text = frame(2, &vec![b'x'; len]);
+            let mut demux = Demux::default();
+            let flood = (0..=MAX_MESSAGES_TOTAL / most as u64).find(|_| {
+                demux.messages.clear();
+                demux.feed(&text).is_err()
+            });
+            assert!(flood.is_some(), "of {len} bytes");
+            assert!(len > 0 || demux.messages.is_empty());
+        }
     }
 }
