@@ -249,7 +249,7 @@ impl RsyncTransport {
                 return leaving.len() as u64;
             }
             let leaving: HashSet<_> = leaving.into_iter().collect();
-            (leaving.len() + holders.iter().filter(|holder| leaving.contains(holder)).count()) as u64
+            (leaving.len() + holders.iter().filter(|holder| leaving.contains(*holder)).count()) as u64
         }))
     }
 

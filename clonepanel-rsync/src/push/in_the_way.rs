@@ -1,4 +1,5 @@
-//! What stands in the way: directories of a far end that would have to make way for something else although not all that is in them may go.
+//! What stands in the way: directories of a far end that would have to make way for something else although not all that is in
+//! them may go.
 //!
 //! rsync empties such a directory, whatever its rules keep. So what would take its place is not sent, and the place is kept.
 
