@@ -5,8 +5,8 @@ use clonepanel_core::{
     entry::Entry,
     memory::MemoryTree,
     path::RelPath,
-    problem::{Problem, ProblemKind, Problems},
-    transport::{Deletion, PullRequest, PushRequest, TransportError},
+    problem::Problems,
+    transport::{PullRequest, PushRequest, TransportError, leaving},
     tree::{EntryStream, FileSink, FileStream, TreeError, TreeSink, TreeSource, Want},
 };
 use clonepanel_rsync::{
@@ -161,24 +161,15 @@ impl ServedSink for Memory {
     async fn delete_others(
         &self,
         request: &PushRequest,
-        mut staying: HashSet<RelPath>,
+        staying: HashSet<RelPath>,
     ) -> Result<(u64, Problems), TreeError> {
-        let Deletion::UpTo(limit) = request.allowed_deletion() else { return Ok((0, Problems::new())) };
-        let mut leaving = Vec::new();
-        for entry in self.0.list().into_iter().rev() {
-            let is_excluded = request.wanted_filter().excludes_with_parents(&entry.path, entry.is_dir());
-            if entry.path.is_root() || staying.contains(&entry.path) || is_excluded {
-                staying.extend(entry.path.parent());
-            } else {
-                leaving.push(entry.path);
-            }
-        }
+        let far = self.0.list().into_iter().map(|entry| (entry.path.clone(), entry.is_dir()));
         let mut problems = Problems::new();
-        if leaving.len() as u64 > limit {
-            problems.push(Problem::new(RelPath::root(), ProblemKind::Refused, "too many would go"));
-            return Ok((0, problems));
+        match leaving(request, &staying, far) {
+            Ok(leaving) => return Ok((leaving.iter().map(|path| self.0.remove(path) as u64).sum(), problems)),
+            Err(problem) => problems.push(problem),
         }
-        Ok((leaving.iter().map(|path| self.0.remove(path) as u64).sum(), problems))
+        Ok((0, problems))
     }
 
     async fn finish(&self) -> Result<Problems, TreeError> {

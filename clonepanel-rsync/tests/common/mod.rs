@@ -51,8 +51,8 @@ pub(crate) fn pull(root: &Path, options: RsyncOptions) -> (MemoryTree, TransferR
 /// A program that stands in for rsync: `script` is a shell script that gets rsync's arguments.
 pub(crate) fn stand_in(folder: &Path, name: &str, script: &str) -> RsyncOptions {
     let path = folder.join(name);
-    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     RsyncOptions::new().rsync_program(path.as_os_str().as_bytes())
 }
 
