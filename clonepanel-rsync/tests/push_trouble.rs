@@ -195,7 +195,7 @@ fn a_far_end_that_cannot_be_used_says_why() {
     for detection in [ChangeDetection::Auto, ChangeDetection::SizeAndTime] {
         let options = RsyncOptions::new().change_detection(detection);
         let outcome = try_push(&folder.path().join("file/below"), options.clone(), &PushRequest::new(), &tree);
-        assert!(matches!(outcome, Err(TransportError::NotFound { .. } | TransportError::Remote { .. })), "{outcome:?}");
+        assert!(matches!(outcome, Err(TransportError::Remote { .. })), "{outcome:?}");
         let outcome = try_push(folder.path(), options.rsync_program("no-such-rsync"), &PushRequest::new(), &tree);
         assert!(matches!(outcome, Err(TransportError::Unsupported { .. })), "{outcome:?}");
     }
