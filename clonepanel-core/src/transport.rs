@@ -55,8 +55,8 @@ pub trait Transport: Send + Sync {
     /// Writes the tree of `source` to the far end.
     ///
     /// - **T9** afterwards the far end holds every entry of the source, exactly;
-    /// - **T10** nothing is deleted there unless the request says so, and never what it excludes or more than it allows, by
-    ///   number or by share: what is [`leaving`] is counted before anything is deleted;
+    /// - **T10** nothing is deleted there unless the request says so, and never more than it allows, by number or by share:
+    ///   what is [`leaving`] is counted before anything is deleted;
     /// - **T11** when only some paths are wanted, nothing beside them is written or deleted.
     ///
     /// # Errors
