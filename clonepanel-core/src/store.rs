@@ -36,6 +36,7 @@ pub trait SnapshotStore: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Busy`], [`StoreError::Exists`] for a copy of what is there, [`StoreError::NoSpace`], and the ways in which the back end fails.
+    /// A store may begin a copy of what is there with a damaged manifest; that then stays until the copy's commit puts it in its place.
     ///
     /// # Cancel safety
     /// Harmless to drop.
@@ -99,8 +100,8 @@ pub trait SnapshotWriter: TreeSink {
 
     /// Offers a record of the snapshot that this one is a copy of; a copy is offered nothing else.
     ///
-    /// - **S18** a content is known by its hash: it is not wanted if it is here already with the same permission bits, in
-    ///   whichever snapshot of whichever source, unless it has less than 100 bytes; and what arrives must be what its record says, or its
+    /// - **S18** a content is known by its hash: it is not wanted if the store knows a sound one with the same permission bits,
+    ///   whichever source it is of, unless it has less than 100 bytes; and what arrives must be what its record says, or its
     ///   [`finish`](crate::tree::FileSink::finish) fails with [`TreeError::Damaged`].
     ///
     /// # Errors

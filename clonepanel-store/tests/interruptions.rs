@@ -6,9 +6,10 @@ mod common;
 use bytes::Bytes;
 use clonepanel_core::{
     memory::MemoryTree,
-    store::{Seal, SnapshotState, SnapshotStore as _, StoreError},
+    problem::{Problem, ProblemKind, Problems},
+    store::{NewSnapshot, Seal, SnapshotState, SnapshotStore as _, StoreError},
     testkit::{block_on, differences, path},
-    tree::TreeError,
+    tree::{TreeError, Want},
 };
 use clonepanel_store::{HardLinkStore, StoreOptions};
 use common::{Asked, Kept, ask, day, file, long, offer_files, old, send, source, tree};
@@ -173,6 +174,9 @@ fn what_cannot_be_removed_stops_no_run() {
         // A place where a file system is mounted cannot be removed.
         let trash = kept.root().join(".clonepanel/trash/held");
         fs::create_dir(&trash).unwrap();
+        // What is to be done besides is done nevertheless.
+        let due = kept.root().join(".clonepanel/due/0123456789abcdef");
+        fs::write(&due, "no manifest").unwrap();
         let mounts = [Mounted::at(&folder.join("held"), "size=1m"), Mounted::at(&trash, "size=1m")];
         let result = kept.back_up_as("site", &now, 2).await;
         let deleted = kept.store.delete(&first).await;
@@ -181,9 +185,102 @@ fn what_cannot_be_removed_stops_no_run() {
         }
         assert_eq!(result.unwrap().state(), SnapshotState::Complete);
         deleted.unwrap();
+        assert!(!due.exists());
         kept.back_up(&now, 3).await;
         assert_eq!(staged(&kept), 0);
         assert_eq!(fs::read_dir(kept.root().join(".clonepanel/trash")).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn what_cannot_be_kept_for_a_sweep_is_swept_at_once() {
+    if !may_mount("what_cannot_be_kept_for_a_sweep_is_swept_at_once") {
+        return;
+    }
+    block_on(async {
+        let mut kept = Kept::new();
+        // Nothing can be moved to another file system.
+        let mount = Mounted::at(&kept.root().join(".clonepanel/due"), "size=1m");
+        kept.reopen();
+        let first = kept.back_up(&tree(&[("a", &long(b'a'))]), 1).await.id;
+        kept.back_up(&tree(&[("b", &long(b'b'))]), 2).await;
+        kept.store.delete(&first).await.unwrap();
+        let indexed = walkdir::WalkDir::new(kept.root().join(".clonepanel/content")).into_iter();
+        let indexed = indexed.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.file_type().is_file())).count();
+        // The store's own handle of the folder would keep it busy.
+        kept.store = Kept::new().store;
+        mount.unmount();
+        assert_eq!(indexed, 1, "the content of the one that is left");
+    });
+}
+
+/// A stored file whose bytes the disk does not give back.
+#[test]
+fn a_stored_file_that_cannot_be_read_fails_no_run() {
+    if !may_mount("a_stored_file_that_cannot_be_read_fails_no_run") {
+        return;
+    }
+    block_on(async {
+        let kept = Kept::new();
+        let now = tree(&[("a", &long(b'a')), ("small", b"tiny"), ("odd", b"odd")]);
+        let first = kept.back_up(&now, 1).await.id;
+        let small = kept.file(&first, "small");
+        // The first page of a process has nothing in it: reading it is an error of input and output.
+        let mem = format!("/proc/{}/mem", std::process::id());
+        assert!(Command::new("mount").args(["--bind", &mem]).arg(&small).status().unwrap().success());
+        assert_eq!(fs::read(&small).unwrap_err().raw_os_error(), Some(5));
+        fs::remove_file(kept.file(&first, "odd")).unwrap();
+        fs::create_dir(kept.file(&first, "odd")).unwrap();
+
+        // Both have to be carried forward, as the source does not give them either.
+        let writer = kept.begin(2).await;
+        offer_files(&*writer).await;
+        let mut problems = Problems::new();
+        for name in ["odd", "small"] {
+            ask(&*writer, &file(name, 7)).await;
+            problems.push(Problem::new(path("files").join(&path(name)).unwrap(), ProblemKind::Unreadable, "denied"));
+        }
+        assert_eq!(ask(&*writer, &file("a", 5000)).await, Asked::No);
+        let second = writer.commit(Seal::new(day(2)).problems(problems)).await;
+        assert!(Command::new("umount").arg(&small).status().unwrap().success());
+        let second = second.unwrap();
+        assert_eq!(second.state(), SnapshotState::Partial);
+        assert_eq!(kept.content_of(&second.id, "a"), long(b'a'));
+        assert!(!kept.file(&second.id, "small").exists() && !kept.file(&second.id, "odd").exists());
+        // The next run asks for them.
+        let third = kept.back_up(&now, 3).await;
+        assert_eq!(third.state(), SnapshotState::Complete);
+        assert_eq!(differences(&kept.tree(&third.id).await, &now), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn what_a_copy_left_is_nothing_for_a_backup() {
+    block_on(async {
+        let (from, kept) = (Kept::new(), Kept::new());
+        let info = from.back_up(&tree(&[("a", &long(b'a')), ("b", &long(b'b'))]), 1).await;
+        let reader = from.store.open(&info.id).await.unwrap();
+        // Offered everything, a copy wants so much; then it ends.
+        let mut wanted = Vec::new();
+        for _ in 0..2 {
+            let writer = kept.store.begin(NewSnapshot::copy_of(info.clone(), day(2))).await.unwrap();
+            let mut records = reader.records().await.unwrap();
+            let mut asked = Vec::new();
+            while let Some(record) = records.next().await.unwrap() {
+                if let Want::Data { .. } = writer.offer_kept(&record).await.unwrap() {
+                    asked.push(record.entry);
+                }
+            }
+            if wanted.is_empty() {
+                send(&*writer, &asked[0], &long(b'a')).await;
+            }
+            wanted.push(asked.len());
+            writer.abort().await.unwrap();
+        }
+        assert_eq!(wanted, [2, 1], "another try of the copy goes on");
+        let writer = kept.begin(3).await;
+        offer_files(&*writer).await;
+        assert_eq!(ask(&*writer, &file("a", 5000)).await, Asked::Plain, "a backup looks for itself");
     });
 }
 
@@ -240,7 +337,7 @@ fn may_mount(test: &str) -> bool {
 
 async fn fill_up(root: &Path, store: HardLinkStore, many: &MemoryTree) {
     let few = tree(&[("a", &long(b'a')), ("b", &long(b'b'))]);
-    let at = |n| clonepanel_core::store::NewSnapshot::new(source("site"), day(n));
+    let at = |n| NewSnapshot::new(source("site"), day(n));
     let run = async |tree: &MemoryTree, n| -> Result<clonepanel_core::store::SnapshotInfo, StoreError> {
         let writer = store.begin(at(n)).await?;
         let sink = clonepanel_core::tree::Under::new(path("files"), &*writer);
@@ -260,8 +357,13 @@ async fn fill_up(root: &Path, store: HardLinkStore, many: &MemoryTree) {
     assert_eq!(common::freeze(&root.join("store/site").join(first.stem())), before);
     let list = store.list(&source("site")).await.unwrap();
     assert_eq!(list.iter().map(|info| &info.id).collect::<Vec<_>>(), [&first]);
+    // Not a name more fits, and nothing says when the store was last looked through.
+    fs::remove_file(root.join("store/.clonepanel/swept")).ok();
+    let fits = (0..10_000).find(|n| fs::write(root.join(format!("junk{n}")), [0; 4096]).is_err());
+    assert!(fits.is_some(), "the disk does not fill up");
     // Deleting works on the full disk, and the next run succeeds unaided.
     store.delete(&first).await.unwrap();
+    assert_eq!(fs::read_dir(root.join("store/.clonepanel/trash")).unwrap().count(), 0, "nothing was freed");
     let third = run(&few, 3).await.unwrap();
     assert_eq!(third.state(), SnapshotState::Complete);
     let reader = store.open(&third.id).await.unwrap();

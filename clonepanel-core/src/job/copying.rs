@@ -46,6 +46,9 @@ pub enum CopyFailure {
     /// The manifest cannot be read.
     #[error("it cannot be read")]
     Manifest(#[source] StoreError),
+    /// What the second store has under its id cannot be read, and is left alone.
+    #[error("the second store has a snapshot of this name that cannot be read")]
+    Occupied(#[source] StoreError),
 }
 
 /// What ends the copying of a snapshot.

@@ -16,8 +16,9 @@ use std::{
 };
 
 /// Copies the snapshots of a source from one store to another: each becomes the same snapshot there, with its id and its state.
-/// Contents are known by their hash, so only what the second store lacks is read and copied; every content is compared with
-/// its record on the way, and the copy with what it is a copy of.
+/// Contents are known by their hash, so only what the second store lacks is read and copied. What is copied is compared with its
+/// record on the way, and the manifest of the copy with that of what it is a copy of. What the second store has already is
+/// trusted: a [`VerifyJob`](super::VerifyJob) there reads it, and what it finds damaged is not linked any more, nor mended.
 pub struct ReplicateJob {
     from: Arc<dyn SnapshotStore>,
     to: Arc<dyn SnapshotStore>,
@@ -31,7 +32,7 @@ pub struct ReplicateJob {
 pub struct ReplicatePlan {
     /// What is to be copied, oldest first.
     pub copies: Vec<SnapshotId>,
-    /// What the second store has already.
+    /// What the second store has already, going by what is known of each snapshot: the records are not read.
     pub present: Vec<SnapshotId>,
     /// Snapshots of both stores that have the same id and are not the same: they are left alone.
     pub different: Vec<SnapshotId>,
@@ -202,17 +203,14 @@ impl ReplicateJob {
         Err(Ended::Failed(CopyFailure::Different))
     }
 
-    /// Begins a copy; one that is there and whose manifest is damaged makes way for it.
+    /// Begins a copy. One that is there and that this store does not replace is left alone: it may have what nobody else has.
     async fn begin(&self, info: &SnapshotInfo, clock: &dyn Clock) -> Result<Box<dyn SnapshotWriter>, Ended> {
-        let new = || NewSnapshot::copy_of(info.clone(), clock.now());
-        match self.to.begin(new()).await {
-            Err(StoreError::Exists { .. }) => match self.to.open(&info.id).await {
-                Err(StoreError::Damaged { .. }) => {
-                    self.to.delete(&info.id).await.map_err(Ended::Sink)?;
-                    self.to.begin(new()).await.map_err(Ended::Sink)
-                }
-                _ => Err(Ended::Overtaken),
-            },
+        match self.to.begin(NewSnapshot::copy_of(info.clone(), clock.now())).await {
+            Err(StoreError::Exists { .. }) => Err(match self.to.open(&info.id).await {
+                Ok(_) | Err(StoreError::NotFound { .. }) => Ended::Overtaken,
+                Err(error) if error.retry() == Retry::Later => Ended::Sink(error),
+                Err(error) => Ended::Failed(CopyFailure::Occupied(error)),
+            }),
             begun => begun.map_err(Ended::Sink),
         }
     }

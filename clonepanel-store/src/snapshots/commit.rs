@@ -1,7 +1,7 @@
 //! Makes a snapshot visible.
 
 use super::{
-    copy,
+    copy::{self, RecordSum},
     draft::Draft,
     format::sync_dir,
     place::MANIFEST,
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     blocking::Stop,
     handle,
-    snapshots::staging::{Staging, TREE},
+    snapshots::staging::{Staging, TREE, random_name},
 };
 use clonepanel_core::{
     entry::EntryKind,
@@ -28,6 +28,7 @@ use clonepanel_core::{
     suspicion,
     tree::TreeError,
 };
+use rustix::{fd::OwnedFd, fs::RenameFlags, io::Errno};
 use std::{
     collections::{HashMap, HashSet},
     io::Write as _,
@@ -89,14 +90,18 @@ pub(crate) fn commit(writer: Writer, seal: Seal, stop: &Stop) -> Result<Snapshot
     let info = draft.copied.clone().unwrap_or(made);
     let failed = |error| StoreError::from_io("write the snapshot", error);
     rustix::fs::syncfs(&draft.staging.tree).map_err(|error| failed(error.into()))?;
-    write_manifest(&draft.staging, &info, &table, &order, &groups).map_err(failed)?;
+    let written = write_manifest(&draft.staging, &info, &table, &order, &groups).map_err(failed)?;
+    if draft.copied.is_some() && written != draft.lock().offered {
+        return Err(StoreError::Damaged { id: writer.id.clone(), path: RelPath::root() });
+    }
     if let Some(root) = table.row(order.first().copied().unwrap_or_default()).filter(|_| is_root(&table, &order)) {
         handle::set_mtime(&draft.staging.tree, b".", root.mtime()).map_err(failed)?;
     }
     if stop.is_set() {
         return Err(failed(std::io::ErrorKind::Interrupted.into()));
     }
-    publish(&writer.root, &draft.staging, &writer.id).map_err(failed)?;
+    let replaces = if draft.copied.is_some() { Replaces::WhatIsDamaged } else { Replaces::Nothing };
+    publish(&writer.root, &draft.staging, &writer.id, replaces).map_err(failed)?;
 
     // The snapshot exists: nothing from here on can change that.
     let stored = order.iter().filter(|&&id| table.row(id).is_some_and(|row| row.has(STORED)));
@@ -227,13 +232,14 @@ fn write_manifest(
     table: &Table,
     order: &[RowId],
     groups: &[(RowId, RowId)],
-) -> std::io::Result<()> {
+) -> std::io::Result<RecordSum> {
     const NEW: &[u8] = b"manifest.new";
     let firsts = first_names(order, groups);
     handle::unlink_in(&staging.dir, NEW)?;
     let mut file = handle::create_in(&staging.dir, NEW, 0o600)?;
     let mut text = Vec::with_capacity(PIECE + 8192);
     let mut encoder = Encoder::new(info, &mut text);
+    let mut sum = RecordSum::default();
     for &id in order {
         let Some(mut record) = table.record(id) else { continue };
         if let EntryKind::File { hardlink_to, .. } = &mut record.entry.kind {
@@ -242,7 +248,9 @@ fn write_manifest(
                 _ => None,
             };
         }
+        let start = text.len();
         encoder.record(&record, &mut text).map_err(std::io::Error::other)?;
+        sum.add(text.get(start..).unwrap_or_default());
         if text.len() >= PIECE {
             file.write_all(&text)?;
             text.clear();
@@ -252,7 +260,8 @@ fn write_manifest(
     file.write_all(&text)?;
     file.sync_all()?;
     rustix::fs::renameat(&staging.dir, NEW, &staging.tree, MANIFEST)?;
-    sync_dir(&staging.tree)
+    sync_dir(&staging.tree)?;
+    Ok(sum)
 }
 
 /// For each file of a hard-link group the name that stands for the group: the first in the order of paths, whichever was
@@ -269,12 +278,46 @@ fn first_names(order: &[RowId], groups: &[(RowId, RowId)]) -> HashMap<RowId, Row
     names
 }
 
-fn publish(root: &Root, staging: &Staging, id: &SnapshotId) -> std::io::Result<()> {
+/// What may be in the place of a new snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replaces {
+    Nothing,
+    /// A snapshot without a whole manifest, of which this is a copy: whoever began it has seen to that.
+    WhatIsDamaged,
+}
+
+fn publish(root: &Root, staging: &Staging, id: &SnapshotId, replaces: Replaces) -> std::io::Result<()> {
     let source = handle::made_dir_in(&root.dir, id.source().as_str().as_bytes())?;
     sync_dir(&root.dir)?;
-    rustix::fs::renameat(&staging.dir, TREE, &source, id.stem())?;
+    match rustix::fs::renameat(&staging.dir, TREE, &source, id.stem()) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) if replaces == Replaces::WhatIsDamaged => {
+            replace(root, staging, &source, id)?;
+        }
+        other => other?,
+    }
     sync_dir(&source)?;
     sync_dir(&staging.dir)
+}
+
+/// Puts the snapshot into the place of a damaged one, which goes to the trash.
+fn replace(root: &Root, staging: &Staging, source: &OwnedFd, id: &SnapshotId) -> std::io::Result<()> {
+    let old = random_name();
+    match rustix::fs::renameat_with(&staging.dir, TREE, source, id.stem(), RenameFlags::EXCHANGE) {
+        // What cannot be moved goes with the staging folder.
+        Ok(()) => {
+            rustix::fs::renameat(&staging.dir, TREE, &root.trash, old).ok();
+        }
+        // Not every file system can: all of the new one is on the disk when the old one goes.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            rustix::fs::renameat(source, id.stem(), &root.trash, &old)?;
+            if let Err(error) = rustix::fs::renameat(&staging.dir, TREE, source, id.stem()) {
+                rustix::fs::renameat(&root.trash, &old, source, id.stem()).ok();
+                return Err(error.into());
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
 }
 
 /// Removes the staging folder, and what was adopted from an interrupted run.

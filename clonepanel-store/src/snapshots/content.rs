@@ -236,6 +236,10 @@ pub(crate) fn link(
         Ok(()) => {}
         Err(Errno::MLINK) => return Ok(Linked::Full),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::XDEV) => return Ok(Linked::Absent),
+        // What cannot even be looked at is at fault itself, not where the name should go.
+        Err(_) if !handle::stat_in(&from, name).is_ok_and(|stat| stat.is_some_and(|stat| handle::is_file(&stat))) => {
+            return Ok(Linked::Wrong);
+        }
         Err(error) => return Err(error.into()),
     }
     // Its bytes are trusted as those of every stored file are; a look at its length is nearly free. Looked at afterwards, as

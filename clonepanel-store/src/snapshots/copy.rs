@@ -5,7 +5,7 @@ use super::{
     draft::Draft,
     offer::{AdoptedFile, Hashed},
     table::{CARRIED, RowKind, STORED, SUCCEEDS, TORN, WAITING},
-    work::store_copy,
+    work::{or_damaged, store_copy},
 };
 use crate::{
     handle,
@@ -14,7 +14,7 @@ use crate::{
 use clonepanel_core::{
     digest::FileDigest,
     entry::EntryKind,
-    manifest::{Marks, Record},
+    manifest::{Marks, Record, encode_record},
     tree::{TreeError, Want},
 };
 use rustix::fd::OwnedFd;
@@ -39,10 +39,38 @@ impl CopyDirs {
     }
 }
 
+/// What records come to, in whatever order: shows that a copy has those that it was offered, before it is visible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct RecordSum {
+    count: u64,
+    sum: u128,
+}
+
+impl RecordSum {
+    /// Adds a record as a manifest has it.
+    pub(crate) fn add(&mut self, line: &[u8]) {
+        let hash = blake3::hash(line);
+        let half = hash.as_bytes().first_chunk().map_or(0, |half| u128::from_le_bytes(*half));
+        self.sum = self.sum.wrapping_add(half);
+        self.count += 1;
+    }
+}
+
 impl Draft {
+    /// Takes a record of the snapshot that this is a copy of.
+    pub(crate) fn take_kept(&self, record: &Record, dirs: &mut CopyDirs) -> Result<Want, TreeError> {
+        let want = self.decide_kept(record, dirs)?;
+        let mut line = Vec::new();
+        let path = || record.entry.path.clone();
+        encode_record(record, &mut line)
+            .map_err(|_| TreeError::Refused { path: path(), why: "no manifest can have its record" })?;
+        self.lock().offered.add(&line);
+        Ok(want)
+    }
+
     /// Decides about a record of the snapshot that this is a copy of. Links at once what is here: what cannot be linked has to
     /// be asked for now.
-    pub(crate) fn decide_kept(&self, record: &Record, dirs: &mut CopyDirs) -> Result<Want, TreeError> {
+    fn decide_kept(&self, record: &Record, dirs: &mut CopyDirs) -> Result<Want, TreeError> {
         let Record { entry, content, marks } = record;
         if !matches!(entry.kind, EntryKind::File { hardlink_to: None, .. }) {
             self.decide(entry, Hashed::NotYet)?;
@@ -106,13 +134,17 @@ impl Draft {
             Linked::Done => return Ok(Some(0)),
             // It has all the names that it can have: a successor, made from it.
             Linked::Full => {
-                if let Some(file) = self.content.open(content, mode)? {
-                    self.space.use_up(content.len, 1)?;
-                    match store_copy(file, to, name, content, mode, record.entry.meta.mtime) {
-                        Ok(()) => return Ok(Some(STORED | SUCCEEDS)),
-                        Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-                        Err(error) => return Err(error),
-                    }
+                self.space.use_up(content.len, 1)?;
+                let file = self.content.open(content, mode).or_else(or_damaged);
+                let copied = file.and_then(|file| match file {
+                    Some(file) => store_copy(file, to, name, content, mode, record.entry.meta.mtime),
+                    None => or_damaged(io::ErrorKind::NotFound.into()),
+                });
+                match copied {
+                    Ok(()) => return Ok(Some(STORED | SUCCEEDS)),
+                    // One that cannot be read is not here.
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                    Err(error) => return Err(error),
                 }
             }
             Linked::Absent | Linked::Wrong => {}

@@ -3,6 +3,7 @@
 use super::{
     adopt::Adopted,
     content::{ContentIndex, Limits, stored_mode},
+    copy::RecordSum,
     place::Places,
     queue::{Batch, Failure, Queue},
     space::Space,
@@ -77,6 +78,8 @@ pub(crate) struct State {
     /// Files of the base by name and length, once they are asked for: hash in the upper half, row in the lower.
     pub(crate) base_names: Option<Vec<u64>>,
     pub(crate) tally: Tally,
+    /// Of a copy: the records that were offered.
+    pub(crate) offered: RecordSum,
     /// Where the last path was found in the base.
     pub(crate) near: Option<RowId>,
     /// The last directory that was found to be one.
@@ -130,6 +133,7 @@ impl Draft {
             by_name: HashMap::default(),
             base_names: None,
             tally: Tally::default(),
+            offered: RecordSum::default(),
             near: None,
             parent: None,
             batch: Vec::new(),

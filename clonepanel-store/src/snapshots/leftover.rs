@@ -5,7 +5,7 @@ use super::{
     draft::Base,
     lock::SourceLock,
     remove::remove_tree,
-    staging::{JOURNAL, OWNER, Staging, random_name},
+    staging::{COPY, JOURNAL, Makes, OWNER, Staging, random_name},
     store::{Root, is_full},
 };
 use crate::{blocking::Stop, handle};
@@ -35,6 +35,7 @@ struct Leftover {
     /// Whose it is; nobody's if its maker died at once, or somebody died removing it.
     source: Option<SourceName>,
     begun: Timestamp,
+    makes: Makes,
     /// Length of its journal in bytes.
     journal: u64,
 }
@@ -43,8 +44,8 @@ impl Leftover {
     fn all(staging: &OwnedFd) -> io::Result<Vec<Self>> {
         let mut found = Vec::new();
         for name in handle::names_in(handle::listed_dir_in(staging, b".")?)? {
-            let (source, begun, journal) = look_at(staging, &name.name).unwrap_or_default();
-            found.push(Self { name: name.name.into(), source, begun, journal });
+            let (source, begun, makes, journal) = look_at(staging, &name.name).unwrap_or_default();
+            found.push(Self { name: name.name.into(), source, begun, makes, journal });
         }
         Ok(found)
     }
@@ -54,7 +55,7 @@ impl Leftover {
     }
 }
 
-fn look_at(staging: &OwnedFd, name: &[u8]) -> io::Result<(Option<SourceName>, Timestamp, u64)> {
+fn look_at(staging: &OwnedFd, name: &[u8]) -> io::Result<(Option<SourceName>, Timestamp, Makes, u64)> {
     let dir = handle::dir_in(staging, name)?;
     let mut text = String::new();
     handle::file_in(&dir, OWNER)?.take(MAX_OWNER_LEN).read_to_string(&mut text)?;
@@ -64,8 +65,9 @@ fn look_at(staging: &OwnedFd, name: &[u8]) -> io::Result<(Option<SourceName>, Ti
         .next()
         .and_then(|line| line.split_once('.'))
         .and_then(|(secs, nanos)| Some(Timestamp::new(secs.parse().ok()?, nanos.parse().ok()?)));
+    let makes = if lines.next() == Some(COPY.trim_end()) { Makes::Copy } else { Makes::Backup };
     let journal = handle::stat_in(&dir, JOURNAL)?.map_or(0, |stat| handle::len(&stat));
-    Ok((source, begun.unwrap_or_default(), journal))
+    Ok((source, begun.unwrap_or_default(), makes, journal))
 }
 
 impl Root {
@@ -74,7 +76,9 @@ impl Root {
     pub(super) fn adopt(&self, source: &SourceName, new: &NewSnapshot, stop: &Stop) -> Option<Adopted> {
         let mut all = Leftover::all(&self.staging).unwrap_or_default();
         all.sort_by_key(|left| std::cmp::Reverse(left.journal));
-        let mut own = all.iter().filter(|left| left.source.as_ref() == Some(source) && left.journal > 0);
+        let makes = Makes::of(new);
+        let mut own =
+            all.iter().filter(|left| left.source.as_ref() == Some(source) && left.makes == makes && left.journal > 0);
         let adopted = own.find_map(|left| {
             self.may_be_adopted(left).then(|| Adopted::read(&self.staging, &left.name, left.begun)).flatten()
         });
@@ -118,10 +122,11 @@ impl Root {
         new: &NewSnapshot,
         stop: &Stop,
     ) -> io::Result<(Option<Adopted>, Staging)> {
-        match (Staging::create(&self.staging, source, new.now()), adopted) {
+        let create = || Staging::create(&self.staging, source, new.now(), Makes::of(new));
+        match (create(), adopted) {
             (Err(error), Some(adopted)) if is_full(&error) => {
                 self.give_up(adopted, stop);
-                Ok((None, Staging::create(&self.staging, source, new.now())?))
+                Ok((None, create()?))
             }
             (staging, adopted) => Ok((adopted, staging?)),
         }

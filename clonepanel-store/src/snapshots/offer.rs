@@ -5,7 +5,7 @@ use super::{
     content::stored_mode,
     draft::{Base, Draft, State},
     table::{CARRIED, Row, RowId, RowKind, STORED, TORN, UNCHANGED, WAITING},
-    work::{Op, hash_file},
+    work::{Op, hash_file, is_lasting},
 };
 use crate::handle;
 use clonepanel_core::{
@@ -50,7 +50,8 @@ impl AdoptedFile {
         let file = handle::walk(&self.tree, parent).and_then(|dir| handle::file_in(dir, name));
         match file.and_then(hash_file) {
             Ok(found) => Ok(found == self.content),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            // What cannot be read is not adopted.
+            Err(error) if is_lasting(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -7,6 +7,7 @@ use clonepanel_core::{
     manifest::{Marks, Record, encode_record},
     path::RelPath,
     snapshot_id::SourceName,
+    store::NewSnapshot,
     time::Timestamp,
 };
 use rustix::fd::OwnedFd;
@@ -27,6 +28,24 @@ pub(crate) const OWNER: &[u8] = b"source";
 /// Begins a line of the journal about a file that is being received.
 pub(crate) const PARTIAL: &str = "partial ";
 
+/// The third line about the owner of a copy in the making.
+pub(crate) const COPY: &str = "copy\n";
+
+/// What is put together in a staging folder. What one kind left is nothing for the other: times and marks of a copied file are
+/// those of its record, and say nothing about what a backup finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Makes {
+    #[default]
+    Backup,
+    Copy,
+}
+
+impl Makes {
+    pub(crate) fn of(new: &NewSnapshot) -> Self {
+        if new.copied().is_some() { Self::Copy } else { Self::Backup }
+    }
+}
+
 /// `staging/<random>`: `tree` becomes the snapshot, `tmp` takes files that are being received, `journal` says what is
 /// complete, `source` whose it is.
 #[derive(Debug)]
@@ -41,12 +60,13 @@ pub(crate) struct Staging {
 
 impl Staging {
     /// A new one in the store's `staging` directory.
-    pub(crate) fn create(all: &OwnedFd, source: &SourceName, begun: Timestamp) -> io::Result<Self> {
+    pub(crate) fn create(all: &OwnedFd, source: &SourceName, begun: Timestamp, makes: Makes) -> io::Result<Self> {
         let name = random_name();
         rustix::fs::mkdirat(all, &name, rustix::fs::Mode::RWXU)?;
         let dir = handle::listed_dir_in(all, &name)?;
         // First of all: a folder without an owner is anybody's to remove.
-        let owner = format!("{source}\n{}.{:09}\n", begun.secs(), begun.nanos());
+        let copy = if makes == Makes::Copy { COPY } else { "" };
+        let owner = format!("{source}\n{}.{:09}\n{copy}", begun.secs(), begun.nanos());
         handle::create_in(&dir, OWNER, 0o600)?.write_all(owner.as_bytes())?;
         handle::make_dir(&dir, TREE)?;
         let tree = Arc::new(handle::listed_dir_in(&dir, TREE)?);

@@ -379,7 +379,10 @@ impl Root {
         self.check_file_system(source)?;
         let ids = self.ids(source)?;
         let id = match new.copied() {
-            Some(info) if ids.contains(&info.id) => return Err(StoreError::Exists { id: info.id.clone() }),
+            // One whose manifest is damaged stays until its copy is complete, and takes its place then.
+            Some(info) if ids.contains(&info.id) && !self.is_damaged(&info.id) => {
+                return Err(StoreError::Exists { id: info.id.clone() });
+            }
             Some(info) => info.id.clone(),
             None => SnapshotId::next(source.clone(), new.now(), ids.last()),
         };
@@ -447,6 +450,12 @@ impl Root {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a snapshot has no whole manifest. One that cannot be looked at may have.
+    fn is_damaged(&self, id: &SnapshotId) -> bool {
+        let read = self.used_dir(id).and_then(|dir| reader::read_manifest(&dir, id));
+        matches!(read, Err(StoreError::Damaged { .. }))
     }
 
     fn delete(&self, id: &SnapshotId, stop: &Stop) -> Result<(), StoreError> {

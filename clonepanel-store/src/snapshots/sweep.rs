@@ -16,6 +16,7 @@ use clonepanel_core::{
 use rustix::{
     fd::OwnedFd,
     fs::{AtFlags, Timespec, Timestamps},
+    io::Errno,
 };
 use std::{
     fs::File,
@@ -44,22 +45,30 @@ enum Reached {
     End,
 }
 
+/// What two parts of the work freed, or the first error of theirs.
+fn both(one: io::Result<u64>, other: io::Result<u64>) -> io::Result<u64> {
+    Ok(one? + other?)
+}
+
 impl Root {
     /// Removes everything that nobody has any more, wherever it is.
+    /// Whatever fails does not keep the rest: the first error is told when all is done.
     pub(super) fn sweep_all(&self, stop: &Stop) -> io::Result<u64> {
-        self.retire_full();
-        let freed = self.empty_trash(stop)? + self.sweep_due(stop)?;
-        Ok(freed + damage::sweep(&self.damaged)? + self.sweep_index(stop)?)
+        let freed = self.sweep_left(stop);
+        both(freed, self.sweep_index(stop))
     }
 
     /// Removes what is in the trash, and what its snapshots alone had; now and then everything.
     pub(super) fn sweep_deleted(&self, stop: &Stop) -> io::Result<u64> {
-        if self.is_whole_sweep_due()? {
-            return self.sweep_all(stop);
-        }
+        // On a full disk there may be no room even for noting that.
+        if self.is_whole_sweep_due().unwrap_or(false) { self.sweep_all(stop) } else { self.sweep_left(stop) }
+    }
+
+    fn sweep_left(&self, stop: &Stop) -> io::Result<u64> {
         self.retire_full();
-        let freed = self.empty_trash(stop)?;
-        Ok(freed + self.sweep_due(stop)? + damage::sweep(&self.damaged)?)
+        let freed = self.empty_trash(stop);
+        let freed = both(freed, self.sweep_due(stop));
+        both(freed, damage::sweep(&self.damaged))
     }
 
     /// Removes what can be removed, and tells how many bytes of contents that freed; what cannot does not keep the rest. The first
@@ -73,10 +82,7 @@ impl Root {
                 true => self.remove_from_trash(&dir, &name.name, stop),
                 false => Ok(0),
             });
-            result = match (result, removed) {
-                (Ok(sum), Ok(freed)) => Ok(sum + freed),
-                (Err(error), _) | (_, Err(error)) => Err(error),
-            };
+            result = both(result, removed);
         }
         result
     }
@@ -84,8 +90,9 @@ impl Root {
     /// The manifest says which contents the index may have for nobody: it is kept in `due` until they are looked for, so that this
     /// is made up for when it is cut short.
     fn remove_from_trash(&self, dir: &OwnedFd, name: &[u8], stop: &Stop) -> io::Result<u64> {
-        // On a full disk there may be no room for the name; the whole sweep finds what this leaves.
-        let moved = rustix::fs::renameat(dir, MANIFEST, &self.due, name).is_ok();
+        // On a full disk there may be no room for the name.
+        let kept = rustix::fs::renameat(dir, MANIFEST, &self.due, name);
+        let moved = kept.is_ok();
         if moved {
             sync_dir(&self.due)?;
         }
@@ -97,12 +104,14 @@ impl Root {
                 let named = if moved { Named::These(&last) } else { Named::All };
                 self.settle_due(&due, name, named, stop)
             }
+            // Nothing tells any more what it had.
+            None if !matches!(kept, Ok(()) | Err(Errno::NOENT)) && !stop.is_set() => self.sweep_index(stop),
             _ => Ok(0),
         }
     }
 
     fn sweep_due(&self, stop: &Stop) -> io::Result<u64> {
-        let mut freed = 0;
+        let mut freed = Ok(0);
         for name in handle::names_in(handle::listed_dir_in(&self.due, b".")?)? {
             if stop.is_set() {
                 break;
@@ -111,10 +120,10 @@ impl Root {
             if handle::stat_in(&self.trash, &name.name)?.is_none()
                 && let Some(due) = self.take_due(&name.name)?
             {
-                freed += self.settle_due(&due, &name.name, Named::All, stop)?;
+                freed = both(freed, self.settle_due(&due, &name.name, Named::All, stop));
             }
         }
-        Ok(freed)
+        freed
     }
 
     /// Takes the manifest of a deleted snapshot, if nobody else has it.
@@ -167,7 +176,8 @@ impl Root {
     fn sweep_index(&self, stop: &Stop) -> io::Result<u64> {
         let freed = self.content.sweep(self.options.threads(), stop)?;
         if !stop.is_set() {
-            self.note_whole_sweep()?;
+            // Not noted, it is done once more than needed.
+            drop(self.note_whole_sweep());
         }
         Ok(freed)
     }

@@ -15,7 +15,9 @@ use clonepanel_core::{
     entry::LinkTarget,
     manifest::Record,
     path::RelPath,
+    retry::Retry,
     time::Timestamp,
+    tree::TreeError,
 };
 use rustix::{
     fd::{AsFd, OwnedFd},
@@ -204,6 +206,7 @@ impl<'a> Worker<'a> {
         let from = match from.enter(parent) {
             Ok(from) => from,
             Err(error) if is_gone(&error) => return Ok(Linked::Absent),
+            Err(error) if is_lasting(&error) => return Ok(Linked::Wrong),
             Err(error) => return Err(error),
         };
         let to = self.tree.enter(parent)?;
@@ -266,12 +269,18 @@ impl<'a> Worker<'a> {
         self.link_elsewhere(row, path, &content, mode)
     }
 
-    /// Copies the base's file, checking that it is what its record says.
+    /// Copies the base's file, checking that it is what its record says: invalid data if it is not, or cannot be read.
     fn copy_base(&mut self, path: &[u8], content: &FileDigest, mode: u32) -> io::Result<()> {
         let place = self.draft.places.of(path).into_owned();
         let (parent, name) = handle::split(&place);
         let Some((from, table)) = &mut self.base else { return Err(Errno::NOENT.into()) };
-        let from = handle::file_in(from.enter(parent)?, name)?;
+        let dir = from.enter(parent).or_else(or_damaged)?;
+        // One that is known to be damaged is not even opened: a failing disk takes its time.
+        if handle::stat_in(dir, name).or_else(or_damaged)?.is_none_or(|stat| self.draft.limits.damaged.has(stat.st_ino))
+        {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let from = handle::file_in(dir, name).or_else(or_damaged)?;
         let mtime = table.find(path, None).and_then(|row| table.row(row)).map(|row| row.mtime());
         self.draft.space.use_up(content.len, 1)?;
         let to = self.tree.enter(parent)?;
@@ -449,7 +458,18 @@ fn create_over(dir: impl AsFd, name: &[u8]) -> io::Result<File> {
     }
 }
 
-/// Copies a stored file; bytes that are not what the record says are invalid data and leave nothing behind.
+/// Whether an error in reading stored bytes is about them, and will be the same later.
+pub(crate) fn is_lasting(error: &io::Error) -> bool {
+    let same = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+    TreeError::from_io("read", &RelPath::root(), same).retry() == Retry::Never
+}
+
+/// Invalid data for what cannot be read, now or later: one bad file must not fail the run. What says nothing about the file does.
+pub(crate) fn or_damaged<T>(error: io::Error) -> io::Result<T> {
+    Err(if is_lasting(&error) { io::ErrorKind::InvalidData.into() } else { error })
+}
+
+/// Copies a stored file; bytes that are not what the record says, or cannot be read, are invalid data and leave nothing behind.
 pub(crate) fn store_copy(
     from: File,
     dir: impl AsFd,
@@ -460,12 +480,16 @@ pub(crate) fn store_copy(
 ) -> io::Result<()> {
     let mut to = create_over(&dir, name)?;
     let copied = match rustix::fs::ioctl_ficlone(&to, &from) {
-        Ok(()) => hash_file(from)?,
-        Err(_) => copy_hashing(from, &mut to)?,
+        Ok(()) => hash_file(from).or_else(or_damaged),
+        Err(_) => copy_hashing(from, &mut to),
     };
-    if copied != *content {
-        handle::unlink_in(dir, name)?;
-        return Err(io::ErrorKind::InvalidData.into());
+    match copied {
+        Ok(copied) if copied == *content => {}
+        Err(error) if error.kind() != io::ErrorKind::InvalidData => return Err(error),
+        _ => {
+            handle::unlink_in(dir, name)?;
+            return Err(io::ErrorKind::InvalidData.into());
+        }
     }
     handle::dress(&to, stored_mode(mode), mtime)
 }
@@ -474,7 +498,7 @@ fn copy_hashing(mut from: File, to: &mut File) -> io::Result<FileDigest> {
     let (mut hasher, mut len) = (blake3::Hasher::new(), 0);
     let mut buffer = vec![0; 256 << 10];
     loop {
-        let piece = match from.read(&mut buffer)? {
+        let piece = match from.read(&mut buffer).or_else(or_damaged)? {
             0 => return Ok(FileDigest { len, hash: ContentHash::new(hasher.finalize().into()) }),
             read => buffer.get(..read).unwrap_or_default(),
         };

@@ -100,7 +100,7 @@ impl SnapshotWriter for Writer {
         let (draft, dirs, record) = (Arc::clone(&self.draft), Arc::clone(&self.copy_dirs), record.clone());
         let decide = move || {
             let mut dirs = dirs.lock().unwrap_or_else(PoisonError::into_inner);
-            draft.decide_kept(&record, dirs.get_or_insert_with(|| CopyDirs::new(&draft)))
+            draft.take_kept(&record, dirs.get_or_insert_with(|| CopyDirs::new(&draft)))
         };
         blocking::run(decide, |error| TreeError::from_io("link", &path, error)).await
     }
