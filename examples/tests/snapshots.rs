@@ -445,6 +445,14 @@ fn nothing_is_restored_into_the_store() {
         let ran = bench.run(["restore", "site", "--to", to, "--overwrite", "--store", "store"]);
         ran.refused(4, "has the store", "beside");
     }
+    // Nor by way of what is not there yet, nor into another store.
+    let ran = bench.run(["restore", "site", "--to", "new/../store/site/files", "--overwrite", "--store", "store"]);
+    ran.refused(4, "below a folder that is not there", "..");
+    assert!(!bench.path("new").exists());
+    fs::create_dir_all(bench.path("other/.clonepanel")).unwrap();
+    let ran = bench.run(["restore", "site", "--to", "other/site/back", "--overwrite", "--store", "store"]);
+    ran.refused(4, "lies in another store", "outside");
+    assert!(!bench.path("other/site").exists());
     assert!(!bench.path("index.html").exists());
     assert!(!bench.path("store/back").exists() && !bench.path("store/new").exists());
 }

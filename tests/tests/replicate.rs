@@ -242,6 +242,52 @@ fn what_is_damaged_is_not_copied_as_if_it_were_good() {
 }
 
 #[test]
+fn a_damaged_copy_stays_until_another_one_is_complete() {
+    let stores = Stores::new();
+    let tree = MemoryTree::new();
+    // So short that only this very snapshot has it.
+    tree.put_file(path("short"), "the last good copy", Timestamp::from_secs(1_600_000_000)).unwrap();
+    let id = stores.back_up("one.example", &tree, 0).id;
+    stores.replicate("one.example");
+    let [here, there] = ["first", "second"].map(|store| stores.root(store).join(id.to_string()));
+    fs::write(there.join("manifest"), "no manifest").unwrap();
+    flip(&here.join("files/short"));
+    let (plan, outcome) = stores.replicate("one.example");
+    assert_eq!((plan.copies.len(), outcome.copied.len(), outcome.failed.len()), (1, 0, 1));
+    assert_eq!(fs::read(there.join("files/short")).unwrap(), b"the last good copy");
+    // Whole again, it is copied, and takes the place of the damaged one.
+    flip(&here.join("files/short"));
+    let (_, outcome) = stores.replicate("one.example");
+    assert_eq!((outcome.copied.len(), outcome.failed.len()), (1, 0));
+    stores.assert_same(&[id]);
+    block_on(stores.second.sweep()).unwrap();
+    for left in ["staging", "trash", "due"] {
+        assert_eq!(fs::read_dir(stores.root("second").join(".clonepanel").join(left)).unwrap().count(), 0, "{left}");
+    }
+}
+
+#[test]
+fn needs_mounts_a_copy_that_cannot_be_read_is_not_taken_for_one() {
+    in_own_mounts("needs_mounts_a_copy_that_cannot_be_read_is_not_taken_for_one", || {
+        let stores = Stores::new();
+        let tree = MemoryTree::new();
+        tree.put_file(path("f"), vec![1; 9000], Timestamp::from_secs(1_600_000_000)).unwrap();
+        let id = stores.back_up("one.example", &tree, 0).id;
+        stores.replicate("one.example");
+        let manifest = stores.root("second").join(id.to_string()).join("manifest");
+        // The first page of a process has nothing in it: reading it is an error of input and output.
+        let mem = format!("/proc/{}/mem", std::process::id());
+        assert!(Command::new("mount").args(["--bind", &mem]).arg(&manifest).status().unwrap().success());
+        let (plan, outcome) = stores.replicate("one.example");
+        assert!(Command::new("umount").arg(&manifest).status().unwrap().success());
+        assert_eq!(plan.copies, std::slice::from_ref(&id));
+        let [(failed, CopyFailure::Occupied(_))] = &outcome.failed[..] else { panic!("{outcome:?}") };
+        assert_eq!(failed, &id);
+        stores.assert_same(&[id]);
+    });
+}
+
+#[test]
 fn the_second_store_has_a_retention_of_its_own() {
     let stores = Stores::new();
     let tree = MemoryTree::new();
@@ -383,10 +429,13 @@ fn needs_mounts_a_second_store_that_is_full() {
         for (before, after) in before.iter().zip(&after) {
             assert_eq!(before.changes(after), [""; 0]);
         }
+        // A retention frees what it can, and the rest is tried again.
+        let ran = Ran::of(bench.replicate(&to).args(["--prune", "--daily", "1"]));
+        ran.assert(3, &["2 deleted there", "space", "hint"]);
         // With room for it, the next run succeeds unaided.
         let more = Command::new("mount").args(["-o", "remount,size=200m"]).arg(&disk).status();
         assert!(more.unwrap().success());
-        Ran::of(&mut bench.replicate(&to)).assert(0, &["1 copied", "3 there already"]);
+        Ran::of(&mut bench.replicate(&to)).assert(0, &["3 copied", "1 there already"]);
         bench.assert_same(&to);
     });
 }
@@ -411,9 +460,12 @@ fn the_tool_says_what_it_does() {
 
     let place =
         |place: &str| Ran::of(bench.tool.command("replicate").current_dir(bench.dir.path()).args(["--to", place]));
-    for inside in ["store", "store/site", "."] {
+    for inside in ["store", "store/site", ".", "store/site/../new"] {
         place(inside).assert(4, &["lie in each other", "hint"]);
     }
+    place("second/site").assert(4, &["lies in the store", "hint"]);
+    place("new/../store/deep").assert(4, &["below a folder that is not there", "hint"]);
+    assert!(!bench.dir.path().join("new").exists());
     place("host:there").assert(2, &["host", "hint"]);
     place("account").assert(1, &["no store", "hint"]);
 

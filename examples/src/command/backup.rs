@@ -237,7 +237,7 @@ fn site_name(argument: &OsString) -> Result<String, Failure> {
 
 /// A store inside the folder that is backed up would take itself in, again and again.
 fn refuse_inside(folder: &Path, store: &Path) -> Result<(), Failure> {
-    if !lies_within(store, folder) {
+    if !lies_within(store, folder)? {
         return Ok(());
     }
     Err(Failure::guard(format!("the store {} lies in the folder that is to be backed up", store.display()))

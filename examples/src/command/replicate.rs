@@ -6,15 +6,17 @@ use crate::{
     failure::{Exit, Failure, Outcome, chain},
     location::Location,
     output::{Output, json, progress::Progress, show},
-    within::lies_within,
+    within::{lies_within, real_path, store_around},
 };
 use clap::Args;
 use clonepanel_core::{
-    job::{PruneJob, ReplicateJob, ReplicateOutcome, ReplicatePlan},
+    job::{CopyFailure, PruneJob, ReplicateError, ReplicateJob, ReplicateOutcome, ReplicatePlan},
+    memory::MemoryStore,
     retention::RetentionPolicy,
     snapshot_id::{SnapshotId, SourceName},
-    store::SnapshotStore,
+    store::{SnapshotStore, StoreError},
     time::SystemClock,
+    tree::TreeError,
 };
 use clonepanel_store::HardLinkStore;
 use serde_json::{Value, json};
@@ -28,10 +30,11 @@ use std::{ffi::OsString, path::Path, sync::Arc};
   clonepanel replicate --to /mnt/usb/snapshots --prune --monthly 24
   clonepanel verify --store /mnt/usb/snapshots
 
-Only what the second store lacks is read and copied: contents are known by their hash. Each is checked on
-the way, and a snapshot that the first store does not have in whole is not copied. With --prune the
-second store has a retention of its own: what it would not keep is not copied, and what it does not
-keep any more is deleted there.")]
+Only what the second store lacks is read and copied: contents are known by their hash. Each is
+checked as it is copied, and a snapshot that cannot be had in whole is left out. What the second
+store has already is trusted until `verify` reads it there; what is damaged there is not mended.
+With --prune the second store has a retention of its own: what it would not keep is not copied, and
+what it does not keep any more is deleted there.")]
 pub(crate) struct Replicate {
     /// Only these sites
     #[arg(value_name = "SITE")]
@@ -74,13 +77,11 @@ impl Replicate {
             let policy = self.prune.then(|| self.policy.for_site(catalogue.config.as_ref(), site)).transpose()?;
             policies.push(policy);
         }
-        let Some(second) = self.second(&catalogue.root)? else {
-            return self.show_first_plan(context, &catalogue, &sites).await;
-        };
+        let second = self.second(&catalogue.root)?;
         let mut total = Total::default();
         for (site, policy) in sites.iter().zip(policies) {
             // What one site holds says nothing about the others.
-            if let Err(failure) = self.one(context, &catalogue, &second, site, policy, &mut total).await {
+            if let Err(failure) = self.one(context, &catalogue, second.as_ref(), site, policy, &mut total).await {
                 tell_failure(&context.output, site, &failure);
                 total.failed += 1;
             }
@@ -123,9 +124,13 @@ impl Replicate {
             }
         };
         let shown = path.display();
-        if lies_within(&path, first) || lies_within(first, &path) {
+        if lies_within(&path, first)? || lies_within(first, &path)? {
             return Err(Failure::guard(format!("{shown} and the store {} lie in each other", first.display()))
                 .hint("the second store is for the day on which the first is lost: put it on another disk"));
+        }
+        if let Some(around) = real_path(&path)?.parent().and_then(store_around) {
+            return Err(Failure::guard(format!("{shown} lies in the store {}", around.display()))
+                .hint("a store holds its snapshots and nothing else: name a folder outside of it"));
         }
         if self.dry_run && !path.exists() {
             return Ok(None);
@@ -134,40 +139,28 @@ impl Replicate {
         opened.map(Some).map_err(|error| Failure::from(error).within(shown))
     }
 
-    async fn show_first_plan(
-        &self,
-        context: &Context,
-        catalogue: &Catalogue,
-        sites: &[SourceName],
-    ) -> Result<Outcome, Failure> {
-        let mut copied = 0;
-        for site in sites {
-            for info in catalogue.snapshots(site).await? {
-                context.output.line(format_args!("copy {}", info.id));
-                context.output.event(&planned("copy", &info.id));
-                copied += 1;
-            }
-        }
-        context.output.line(format_args!("{copied} would be copied, into a new store"));
-        Ok(Outcome::done(json!({ "copied": copied, "present": 0, "failed": 0, "dry_run": true })))
-    }
-
     async fn one(
         &self,
         context: &Context,
         catalogue: &Catalogue,
-        second: &HardLinkStore,
+        second: Option<&HardLinkStore>,
         site: &SourceName,
         policy: Option<RetentionPolicy>,
         total: &mut Total,
     ) -> Result<(), Failure> {
         // Names those that cannot be read: they cannot be copied.
         catalogue.snapshots(site).await?;
-        for (id, why) in second.list_sound(site).await?.1 {
-            context.output.note("in the second store:");
-            tell_unsound(&context.output, &id, &why);
-        }
-        let to: Arc<dyn SnapshotStore> = Arc::new(second.beside_unsound());
+        let to: Arc<dyn SnapshotStore> = match second {
+            Some(second) => {
+                for (id, why) in second.list_sound(site).await?.1 {
+                    context.output.note("in the second store:");
+                    tell_unsound(&context.output, &id, &why);
+                }
+                Arc::new(second.beside_unsound())
+            }
+            // A new one has nothing.
+            None => Arc::new(MemoryStore::new()),
+        };
         let mut job = ReplicateJob::new(catalogue.shared_store(), Arc::clone(&to), site.clone());
         if let Some(policy) = &policy {
             job = job.policy(policy.clone());
@@ -175,31 +168,85 @@ impl Replicate {
         let plan = job.plan(now()).await.map_err(|error| Failure::because(&error))?;
         total.present += plan.present.len();
         tell_different(&context.output, &plan, total);
+        let prune = policy.map(|policy| PruneJob::new(to, site.clone(), policy));
         if self.dry_run {
             total.copied += plan.copies.len();
             context.output.line(&plan);
             plan.copies.iter().for_each(|id| context.output.event(&planned("copy", id)));
             plan.passed_over.iter().for_each(|id| context.output.event(&planned("pass-over", id)));
-        } else {
-            let progress = Progress::new(&context.output, site.as_str(), "copied");
-            let outcome = job.apply(&plan, &SystemClock, &progress).await;
-            drop(progress);
-            tell(&context.output, &outcome.map_err(|error| Failure::because(&error))?, total);
+            if let Some(prune) = prune {
+                let plan = prune.plan(now()).await.map_err(|error| Failure::because(&error))?;
+                total.deleted += plan.deletions().count();
+                tell_plan(&context.output, site, &plan);
+            }
+            return Ok(());
         }
-        let Some(policy) = policy else { return Ok(()) };
-        let job = PruneJob::new(to, site.clone(), policy);
-        let plan = job.plan(now()).await.map_err(|error| Failure::because(&error))?;
-        if self.dry_run {
-            total.deleted += plan.deletions().count();
-            tell_plan(&context.output, site, &plan);
-        } else {
-            let outcome = job.apply(&plan, &()).await.map_err(|error| Failure::because(&error))?;
-            total.deleted += outcome.deleted.len();
-            for id in &outcome.deleted {
-                context.output.event(&planned("deleted", id));
+        let mut copied = copy(context, &job, &plan, site, total).await;
+        if let Some(prune) = prune
+            && copied.as_ref().err().is_none_or(is_full)
+        {
+            // A full store is the one that needs it most, and may then have room for the rest.
+            let deleted = delete(context, &prune, total).await?;
+            if copied.is_err() && deleted > 0 {
+                let rest = job.plan(now()).await.map_err(|error| Failure::because(&error))?;
+                copied = copy(context, &job, &rest, site, total).await;
             }
         }
-        Ok(())
+        copied.map_err(|error| Failure::because(&error))
+    }
+}
+
+/// Copies what the plan says, one after the other: what was copied is told, whatever comes after it.
+async fn copy(
+    context: &Context,
+    job: &ReplicateJob,
+    plan: &ReplicatePlan,
+    site: &SourceName,
+    total: &mut Total,
+) -> Result<(), ReplicateError> {
+    let progress = Progress::new(&context.output, site.as_str(), "copied");
+    for id in &plan.copies {
+        let one = ReplicatePlan { copies: vec![id.clone()], ..ReplicatePlan::default() };
+        tell(&context.output, &job.apply(&one, &SystemClock, &progress).await?, total);
+    }
+    Ok(())
+}
+
+async fn delete(context: &Context, prune: &PruneJob, total: &mut Total) -> Result<usize, Failure> {
+    let plan = prune.plan(now()).await.map_err(|error| Failure::because(&error))?;
+    let outcome = prune.apply(&plan, &()).await.map_err(|error| Failure::because(&error))?;
+    total.deleted += outcome.deleted.len();
+    for id in &outcome.deleted {
+        context.output.event(&planned("deleted", id));
+    }
+    Ok(outcome.deleted.len())
+}
+
+/// Whether the second store has no room.
+fn is_full(error: &ReplicateError) -> bool {
+    matches!(
+        error,
+        ReplicateError::Destination {
+            source: StoreError::NoSpace { .. } | StoreError::Tree(TreeError::NoSpace { .. }),
+            ..
+        }
+    )
+}
+
+/// What to do about a snapshot that was not copied.
+fn advice(id: &SnapshotId, failure: &CopyFailure) -> String {
+    let (site, stem) = (id.source(), id.stem());
+    match failure {
+        CopyFailure::Occupied(_) => {
+            format!(
+                "what is there may have what nobody else has; to give it up, remove {site}/{stem} in the second store"
+            )
+        }
+        CopyFailure::Different => "run it again; when it stays so, look at the disk of the second store".to_owned(),
+        _ => format!(
+            "it may have more damage than that: `clonepanel verify {site}@{stem}` lists all of it, and the next \
+             backup stores anew what the account still has"
+        ),
     }
 }
 
@@ -238,6 +285,7 @@ fn tell(output: &Output, outcome: &ReplicateOutcome, total: &mut Total) {
     for (id, failure) in &outcome.failed {
         let detail = chain(failure);
         output.warn(format_args!("{id} is not copied: {detail}"));
+        output.note(advice(id, failure));
         output.event(&json!({
             "event": "not-copied",
             "site": id.source().as_str(),

@@ -14,7 +14,7 @@ use crate::{
         show,
     },
     selector::{Selector, SelectorParser, files},
-    within::lies_within,
+    within::{lies_within, real_path, store_around},
 };
 use account::AccountOptions;
 use clap::Args;
@@ -164,11 +164,17 @@ impl Restore {
 /// What a store holds must not change.
 fn refuse_store(folder: &Path, store: &Path) -> Result<(), Failure> {
     let (shown, store_shown) = (folder.display(), store.display());
-    if lies_within(folder, store) {
+    let real = real_path(folder)?;
+    // Any store: this one is not the only one that somebody may need.
+    if let Some(around) = store_around(&real).filter(|_| !lies_within(folder, store).unwrap_or(false)) {
+        return Err(Failure::guard(format!("{shown} lies in another store, {}", around.display()))
+            .hint("name a folder outside of it; a store holds the snapshots and nothing else"));
+    }
+    if lies_within(folder, store)? {
         return Err(Failure::guard(format!("{shown} lies in the store {store_shown}"))
             .hint("name a folder outside of it; the store holds the snapshots and nothing else"));
     }
-    if lies_within(store, folder) {
+    if lies_within(store, folder)? {
         return Err(Failure::guard(format!("{shown} has the store {store_shown} in it, which could be written over"))
             .hint("name a folder beside it, or a new one below"));
     }
