@@ -253,6 +253,24 @@ fn problems_stand_in_the_snapshot_under_their_part() {
 }
 
 #[test]
+fn a_very_wide_directory_is_told() {
+    block_on(async {
+        let tree = MemoryTree::new();
+        for dir in ["sessions", "other"] {
+            tree.put_dir(path(dir)).unwrap();
+        }
+        for n in 0..50_000 {
+            tree.put_file(path(&format!("sessions/s{n}")), "", day(-100)).unwrap();
+        }
+        tree.put_file(path("other/one"), "one", day(-100)).unwrap();
+        let outcome = back_up(&MemoryStore::new(), &tree, day(0)).await;
+        assert_eq!(outcome.parts[0].wide_dirs, [(path("sessions"), 50_000)]);
+        let smaller = small_tree();
+        assert_eq!(back_up(&MemoryStore::new(), &smaller, day(0)).await.parts[0].wide_dirs, []);
+    });
+}
+
+#[test]
 fn too_many_problems_to_list_make_nothing_count_as_deleted() {
     block_on(async {
         let store = MemoryStore::new();

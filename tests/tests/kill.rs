@@ -10,7 +10,7 @@
 
 use clonepanel_tests::{Fingerprint, Ran, Tool};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     process::{Child, Stdio},
@@ -67,6 +67,76 @@ fn a_killed_backup_leaves_no_trace_that_anybody_sees() {
     tool.assert_verifies();
     assert_is_exact(&tool, &tree, dir.path());
     dir.disable_cleanup(false);
+}
+
+/// What a run is at, as its store shows from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// Contents arrive.
+    Transfer,
+    /// The manifest is being written, or is there and the snapshot is not.
+    Commit,
+    /// The snapshot is there, and the run is tidying up.
+    Published,
+}
+
+/// The staging folders of a store.
+fn staged(store: &Path) -> BTreeSet<PathBuf> {
+    fs::read_dir(store.join(".clonepanel/staging")).unwrap().flatten().map(|at| at.path()).collect()
+}
+
+/// What the run is at that was begun when there were so many snapshots and these leftovers of others.
+fn moment(store: &Path, snapshots: usize, leftovers: &BTreeSet<PathBuf>, tool: &Tool) -> Option<Moment> {
+    let staged: Vec<_> = staged(store).difference(leftovers).cloned().collect();
+    if tool.snapshots().len() > snapshots {
+        return (!staged.is_empty()).then_some(Moment::Published);
+    }
+    if staged.iter().any(|at| at.join("manifest.new").exists() || at.join("tree/manifest").exists()) {
+        return Some(Moment::Commit);
+    }
+    let has_begun = |at: &PathBuf| fs::metadata(at.join("journal")).is_ok_and(|journal| journal.len() > 0);
+    staged.iter().any(has_begun).then_some(Moment::Transfer)
+}
+
+/// Not at random: a kill in each phase of a run, seen from outside to be in it.
+#[test]
+fn a_kill_in_each_phase_of_a_run() {
+    let dir = tempfile::Builder::new().prefix("clonepanel-kill-phase").tempdir().unwrap();
+    let (tree, store) = (dir.path().join("account"), dir.path().join("store"));
+    grow(&tree, 0);
+    let tool = Tool::with_store(&store);
+    tool.back_up(&tree).assert(0, &[]);
+    let mut known = look(&tool, &BTreeMap::new());
+    let mut round = 0;
+    for wanted in [Moment::Transfer, Moment::Commit, Moment::Published] {
+        let mut hits = 0;
+        // A moment may be over before the kill: another run, then.
+        for _ in 0..40 {
+            round += 1;
+            grow(&tree, round);
+            let (before, leftovers) = (tool.snapshots().len(), staged(&store));
+            let now = || moment(&store, before, &leftovers, &tool);
+            let mut child = start(&tool, &tree);
+            while child.try_wait().unwrap().is_none() && now() != Some(wanted) {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            child.kill().unwrap();
+            let ended = child.wait().unwrap().success();
+            hits += usize::from(!ended && now() == Some(wanted));
+            known = look(&tool, &known);
+            assert!(known.len() <= before + 1, "one run makes one snapshot at most");
+            thin_out(&tool, &mut known);
+            if hits == 2 {
+                break;
+            }
+        }
+        println!("{wanted:?}: {hits} killed");
+        assert_eq!(hits, 2, "no run could be killed while it was at {wanted:?}");
+        tool.back_up(&tree).assert(0, &[]);
+        known = look(&tool, &known);
+        tool.assert_verifies();
+        assert_is_exact(&tool, &tree, dir.path());
+    }
 }
 
 /// All snapshots, checked against what is known of them; a new one is complete, as its verification shows later.

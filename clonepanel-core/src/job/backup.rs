@@ -68,6 +68,9 @@ pub struct PartOutcome {
     pub prefix: RelPath,
     /// The transfer. Its problems are in the snapshot's [`SnapshotInfo::problems`].
     pub report: TransferReport,
+    /// Directories of the part with 50,000 entries and more, and how many: mostly sessions or a cache, which a filter had better
+    /// leave out.
+    pub wide_dirs: Vec<(RelPath, u64)>,
 }
 
 /// In which phase a backup ended, and why. Nothing was committed.
@@ -205,12 +208,12 @@ impl BackupJob {
         let mut outcomes = Vec::new();
         for Part { prefix, origin } in &self.parts {
             let transferred = transfer_part(writer, prefix, origin, since, &mut parents, observer).await;
-            let report = transferred.map_err(|source| BackupError::Part {
+            let (report, wide_dirs) = transferred.map_err(|source| BackupError::Part {
                 source_name: self.source.clone(),
                 prefix: prefix.clone(),
                 source,
             })?;
-            outcomes.push(PartOutcome { prefix: prefix.clone(), report });
+            outcomes.push(PartOutcome { prefix: prefix.clone(), report, wide_dirs });
         }
         Ok(outcomes)
     }
@@ -223,7 +226,7 @@ async fn transfer_part(
     since: Option<Timestamp>,
     parents: &mut BTreeSet<RelPath>,
     observer: &dyn Observer,
-) -> Result<TransferReport, TransportError> {
+) -> Result<(TransferReport, Vec<(RelPath, u64)>), TransportError> {
     let above = std::iter::successors(prefix.parent(), RelPath::parent).filter(|parent| !parent.is_root());
     let mut above: Vec<_> = above.filter(|parent| !parents.contains(parent)).collect();
     above.reverse();
@@ -237,13 +240,13 @@ async fn transfer_part(
         Origin::Tree(source) => tree::copy(source, &sink, observer).await?,
     };
     sink.root().await.map_err(TransportError::Sink)?;
-    Ok(report)
+    Ok((report, sink.wide_dirs()))
 }
 
 /// Moves the problems of the parts together, as paths of the snapshot.
 fn gathered(mut parts: Vec<PartOutcome>) -> (Vec<PartOutcome>, Problems) {
     let mut problems = Problems::new();
-    for PartOutcome { prefix, report } in &mut parts {
+    for PartOutcome { prefix, report, .. } in &mut parts {
         let of_part = std::mem::take(&mut report.problems);
         if of_part.hides_losses() {
             // Nobody can tell any more which paths are affected: nothing below counts as deleted.

@@ -6,7 +6,7 @@ use crate::{
     output::{Output, json, progress::Progress, show},
 };
 use clonepanel_core::{
-    job::BackupJob,
+    job::{BackupJob, PartOutcome},
     problem::ProblemKind,
     snapshot_id::SourceName,
     store::{SnapshotInfo, SnapshotState, SnapshotStore},
@@ -151,6 +151,7 @@ async fn one(
         .suspicion(rules);
     let result = match job.run(&SystemClock, &progress).await {
         Ok(outcome) => {
+            tell_wide(&output, &site, &outcome.parts);
             let traffic = outcome.parts.iter().map(|part| Traffic::of(&part.report)).sum();
             Ok((outcome.info, traffic))
         }
@@ -158,6 +159,21 @@ async fn one(
     };
     progress.finish(result.as_ref().err());
     Made { site, seconds: start.elapsed().as_secs_f64(), result }
+}
+
+fn tell_wide(output: &Output, site: &SourceName, parts: &[PartOutcome]) {
+    for (path, entries) in parts.iter().flat_map(|part| &part.wide_dirs) {
+        let mut event = json::path_event("wide", path);
+        event.insert("site".to_owned(), site.as_str().into());
+        event.insert("entries".to_owned(), (*entries).into());
+        output.event(&event.into());
+        if !output.is_json() {
+            output.warn(format_args!(
+                "{site}: {path} has {} entries; if they are sessions or a cache, leave them out: exclude \"/{path}/*\"",
+                show::count(*entries)
+            ));
+        }
+    }
 }
 
 fn tell_failure(output: &Output, site: &SourceName, failure: &Failure) {
