@@ -10,7 +10,7 @@ use super::{
     store::Root,
     work::Workers,
 };
-use crate::blocking;
+use crate::blocking::{self, Stop};
 use async_trait::async_trait;
 use clonepanel_core::{
     entry::Entry,
@@ -98,11 +98,12 @@ impl SnapshotWriter for Writer {
         }
         self.draft.make_way().await?;
         let (draft, dirs, record) = (Arc::clone(&self.draft), Arc::clone(&self.copy_dirs), record.clone());
-        let decide = move || {
+        let decide = move |_: &Stop| {
             let mut dirs = dirs.lock().unwrap_or_else(PoisonError::into_inner);
             draft.take_kept(&record, dirs.get_or_insert_with(|| CopyDirs::new(&draft)))
         };
-        blocking::run(decide, |error| TreeError::from_io("link", &path, error)).await
+        // To its end: what is linked after the commit would be in no snapshot.
+        blocking::run_to_end(decide, |error| TreeError::from_io("link", &path, error)).await
     }
 
     async fn commit(self: Box<Self>, seal: Seal) -> Result<SnapshotInfo, StoreError> {
