@@ -3,7 +3,11 @@
 
 mod common;
 
-use clonepanel_core::{memory::MemoryTree, store::{SnapshotState, SnapshotStore as _}, testkit::path};
+use clonepanel_core::{
+    memory::MemoryTree,
+    store::{SnapshotState, SnapshotStore as _},
+    testkit::path,
+};
 use common::{Kept, day, old};
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _};
 
