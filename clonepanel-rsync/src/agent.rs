@@ -26,6 +26,8 @@ mod sender;
 mod serve;
 mod served;
 mod session;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod window;
 

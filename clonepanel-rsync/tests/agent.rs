@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clonepanel_core::{
     entry::{Entry, EntryKind},
+    filter::Filter,
     memory::MemoryTree,
     path::RelPath,
+    problem::{Problem, ProblemKind},
     testkit::{
         block_on, differences,
         generator::{Random, Shape, edit},
@@ -18,7 +20,7 @@ use clonepanel_core::{
     },
     time::Timestamp,
     transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError},
-    tree::{Basis, FileSink, TreeError, TreeSink, Want},
+    tree::{Basis, EntryStream, FileSink, FileStream, Listed, TreeError, TreeSink, TreeSource, Want},
 };
 use common::InMemory;
 use std::{
@@ -303,4 +305,54 @@ fn windows_of_every_length() {
         push(&InMemory::new(&empty), &far).await.unwrap();
         assert_eq!(differences(&far, &empty), [""; 0]);
     });
+}
+
+/// A source that cannot look at one of its names, whatever that is.
+struct Blind {
+    inner: MemoryTree,
+    hidden: RelPath,
+}
+
+struct BlindEntries {
+    inner: Box<dyn EntryStream>,
+    hidden: Option<RelPath>,
+}
+
+#[async_trait]
+impl TreeSource for Blind {
+    async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
+        Ok(Box::new(BlindEntries { inner: self.inner.entries().await?, hidden: Some(self.hidden.clone()) }))
+    }
+
+    async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {
+        self.inner.open(path).await
+    }
+}
+
+#[async_trait]
+impl EntryStream for BlindEntries {
+    async fn next(&mut self) -> Result<Option<Listed>, TreeError> {
+        match self.inner.next().await? {
+            Some(listed) => Ok(Some(listed)),
+            None => {
+                Ok(self.hidden.take().map(|path| Listed::Problem(Problem::new(path, ProblemKind::Unreadable, "no"))))
+            }
+        }
+    }
+}
+
+/// A name that cannot be looked at may be a directory that the filter includes: nothing in it counts as gone.
+#[test]
+fn an_error_is_no_absence_under_any_filter() {
+    let (inner, far) = (MemoryTree::new(), MemoryTree::new());
+    inner.put_file(path("index.html"), "new", time(1)).unwrap();
+    far.put_dir(path("sub")).unwrap();
+    far.put_file(path("sub/page.html"), "still there", time(0)).unwrap();
+    let request =
+        PushRequest::new().filter(Filter::parse(["+ */", "+ *.html", "- *"]).unwrap()).deletion(Deletion::UpTo(10));
+    let source = Blind { inner, hidden: path("sub") };
+    let report = block_on(InMemory::new(&far).transport().push(&request, &source, &())).unwrap();
+    assert_eq!(far.content(&path("sub/page.html")).unwrap(), "still there");
+    assert_eq!(report.deleted, 0);
+    assert!(report.problems.listed().iter().any(|problem| problem.path == path("sub")), "{:?}", report.problems);
 }

@@ -1,6 +1,11 @@
 //! [`PullRequest`] and [`PushRequest`]: what is to be transferred.
 
-use crate::{filter::Filter, path::RelPath, time::Timestamp};
+use crate::{
+    filter::Filter,
+    path::RelPath,
+    problem::{Problem, ProblemKind},
+    time::Timestamp,
+};
 
 /// What is to be read from the far end.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +80,15 @@ impl PullRequest {
         let wanted = self.paths.is_empty()
             || self.paths.iter().any(|wanted| path.is_within(wanted) || (is_dir && wanted.is_within(path)));
         wanted && !self.filter.excludes_with_parents(path, is_dir)
+    }
+
+    /// Whether trouble at a path concerns what was asked for. What could not be looked at may be a directory or not, so it
+    /// does when either would: an error is never taken for an absence. Trouble with the root is trouble with everything.
+    #[must_use]
+    pub fn covers_problem(&self, problem: &Problem) -> bool {
+        problem.path.is_root()
+            || self.covers(&problem.path, true)
+            || (problem.kind != ProblemKind::Unlisted && self.covers(&problem.path, false))
     }
 }
 
@@ -165,6 +179,25 @@ impl PushRequest {
     #[must_use]
     pub const fn allowed_deletion(&self) -> Deletion {
         self.deletion
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_counts_when_it_may_be_about_a_directory() {
+        let request = PullRequest::new().filter(Filter::parse(["+ */", "+ *.html", "- *"]).unwrap());
+        let problem = |path, kind| Problem::new(RelPath::try_from(path).unwrap(), kind, "");
+        assert!(request.covers_problem(&problem("sub", ProblemKind::Unreadable)));
+        assert!(request.covers_problem(&problem("sub", ProblemKind::Unlisted)));
+        assert!(request.covers_problem(&problem("sub/page.html", ProblemKind::Failed)));
+        let request = PushRequest::new().filter(Filter::parse(["cache/", "*.tmp"]).unwrap()).covered();
+        assert!(!request.covers_problem(&problem("cache", ProblemKind::Unlisted)));
+        assert!(!request.covers_problem(&problem("cache/page", ProblemKind::Unreadable)));
+        assert!(!request.covers_problem(&problem("a.tmp", ProblemKind::Unreadable)));
+        assert!(request.covers_problem(&problem("cache", ProblemKind::Unreadable)));
     }
 }
 

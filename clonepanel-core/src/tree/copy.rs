@@ -92,7 +92,7 @@ pub async fn copy_covered(
         let entry = match listed {
             Listed::Entry(entry) => entry,
             Listed::Problem(problem) => {
-                if request.covers(&problem.path, problem.kind == ProblemKind::Unlisted) {
+                if request.covers_problem(&problem) {
                     tracker.problem(problem);
                 }
                 continue;

@@ -22,6 +22,8 @@ const MAX_GROWTH: u64 = 1 << 30;
 /// A content that is arriving.
 pub(super) struct Incoming<'a> {
     pub(super) asked: Asked,
+    /// So many bytes of signature wait for the last window of this.
+    pub(super) reserved: usize,
     observer: &'a dyn Observer,
     /// `None` once the content is lost: the rest of it is let pass.
     sink: Option<Box<dyn FileSink>>,
@@ -66,7 +68,7 @@ pub(super) enum Taken<'a> {
 impl<'a> Incoming<'a> {
     /// Opens the way into the sink.
     pub(super) async fn begin(
-        asked: Asked,
+        (asked, reserved): (Asked, usize),
         sink: &'a dyn TreeSink,
         observer: &'a dyn Observer,
     ) -> Result<Box<Self>, Broken> {
@@ -78,7 +80,7 @@ impl<'a> Incoming<'a> {
             Err(error) => return Err(Broken::Sink(error)),
         };
         let digest = DigestBuilder::new();
-        Ok(Box::new(Self { asked, observer, sink, refused, digest, literal_bytes: 0, matched_bytes: 0 }))
+        Ok(Box::new(Self { asked, reserved, observer, sink, refused, digest, literal_bytes: 0, matched_bytes: 0 }))
     }
 
     /// Takes the next window.

@@ -4,11 +4,14 @@ use super::message::{Failure, Message};
 use crate::error::ProtocolError;
 use bytes::Bytes;
 use clonepanel_core::tree::TreeError;
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// So many messages may have come and not been looked at.
 const ARRIVED: usize = 2;
@@ -65,6 +68,8 @@ pub(super) struct Inbound(mpsc::Receiver<Result<Message, Broken>>);
 pub(super) struct Outbound {
     channel: mpsc::Sender<Bytes>,
     activity: Activity,
+    /// What goes before `gathered`: at most one large frame, and the small ones before it.
+    pieces: VecDeque<Bytes>,
     gathered: Vec<u8>,
 }
 
@@ -96,7 +101,8 @@ impl Link {
         let (outbound, leaving) = mpsc::channel(LEAVING);
         let activity = Activity::default();
         let far = Far { arrived, leaving, activity: activity.clone() };
-        let outbound = Outbound { channel: outbound, activity: activity.clone(), gathered: Vec::new() };
+        let outbound =
+            Outbound { channel: outbound, activity: activity.clone(), pieces: VecDeque::new(), gathered: Vec::new() };
         (Self { inbound: Inbound(inbound), outbound, activity }, far)
     }
 
@@ -126,33 +132,66 @@ impl Inbound {
 }
 
 impl Outbound {
-    /// Waits for room for one more. Cancel safe.
+    /// Waits for room for one piece. Cancel safe.
     pub(super) async fn room(&self) -> Result<(), Broken> {
         self.channel.reserve().await.map(drop).map_err(|_| Broken::Closed)
     }
 
-    /// Whether frames wait for [`Self::flush`].
+    /// Whether frames wait for [`Self::flush`] or [`Self::pass_one`].
     pub(super) fn is_gathering(&self) -> bool {
-        !self.gathered.is_empty()
+        !self.pieces.is_empty() || !self.gathered.is_empty()
+    }
+
+    /// Whether a whole piece waits.
+    pub(super) fn is_full(&self) -> bool {
+        !self.pieces.is_empty() || self.gathered.len() >= GATHERED
+    }
+
+    /// Keeps a frame for [`Self::pass_one`] or [`Self::flush`], without waiting.
+    pub(super) fn put(&mut self, frame: Bytes) {
+        if frame.len() >= GATHERED {
+            self.close_piece();
+            self.pieces.push_back(frame);
+        } else {
+            self.gathered.extend_from_slice(&frame);
+        }
+    }
+
+    /// Queues one piece, if there is room for it at once.
+    pub(super) fn pass_one(&mut self) -> Result<(), Broken> {
+        if self.pieces.is_empty() {
+            self.close_piece();
+        }
+        let Some(piece) = self.pieces.pop_front() else { return Ok(()) };
+        match self.channel.try_send(piece) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(piece)) => {
+                self.pieces.push_front(piece);
+                Ok(())
+            }
+            Err(TrySendError::Closed(_)) => Err(Broken::Closed),
+        }
     }
 
     /// Queues a frame: at once when it is large, else with those that follow or the next flush.
     pub(super) async fn send(&mut self, frame: Bytes) -> Result<(), Broken> {
-        if frame.len() >= GATHERED {
-            self.flush().await?;
-            return self.pass(frame).await;
-        }
-        self.gathered.extend_from_slice(&frame);
-        if self.gathered.len() >= GATHERED { self.flush().await } else { Ok(()) }
+        self.put(frame);
+        if self.is_full() { self.flush().await } else { Ok(()) }
     }
 
-    /// Queues what was gathered.
+    /// Queues all that was kept.
     pub(super) async fn flush(&mut self) -> Result<(), Broken> {
-        if self.gathered.is_empty() {
-            return Ok(());
+        self.close_piece();
+        while let Some(piece) = self.pieces.pop_front() {
+            self.pass(piece).await?;
         }
-        let gathered = std::mem::take(&mut self.gathered);
-        self.pass(gathered.into()).await
+        Ok(())
+    }
+
+    fn close_piece(&mut self) {
+        if !self.gathered.is_empty() {
+            self.pieces.push_back(std::mem::take(&mut self.gathered).into());
+        }
     }
 
     async fn pass(&self, bytes: Bytes) -> Result<(), Broken> {

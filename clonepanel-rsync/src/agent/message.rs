@@ -18,9 +18,9 @@ use clonepanel_core::{
     time::Timestamp,
 };
 
-/// So many contents may be asked for and not answered yet.
+/// So many contents may be asked for whose last frame has not come.
 pub(super) const MAX_ASKS: usize = 1000;
-/// The signatures of all that was asked for and not answered yet may take so many bytes.
+/// The signatures of all that was asked for and whose last frame has not come may take so many bytes.
 pub(super) const SIGNATURE_CREDIT: usize = 16 << 20;
 /// A signature travels in pieces of this length.
 pub(super) const SIGNATURE_PIECE: usize = 256 << 10;

@@ -51,8 +51,10 @@ pub(super) struct Receiver<'a> {
     preparing: FuturesUnordered<BoxFuture<'a, (Asked, How, usize)>>,
     /// Asked for, by the number of the question, with the length of its signature.
     asked: HashMap<u64, (Asked, How, usize)>,
-    /// The signatures of what is prepared or asked, in bytes.
+    /// The signatures of what is prepared, asked or arriving, in bytes.
     signatures: usize,
+    /// So large may they be.
+    credit: usize,
     current: Option<(u64, Box<Incoming<'a>>)>,
     finishing: FuturesUnordered<BoxFuture<'a, Result<Ended, Broken>>>,
     got: Got,
@@ -100,10 +102,18 @@ impl<'a> Receiver<'a> {
             preparing: FuturesUnordered::new(),
             asked: HashMap::new(),
             signatures: 0,
+            credit: SIGNATURE_CREDIT,
             current: None,
             finishing: FuturesUnordered::new(),
             got: Got::default(),
         }
+    }
+
+    /// With another credit than the protocol's.
+    #[cfg(test)]
+    pub(super) const fn credit(mut self, credit: usize) -> Self {
+        self.credit = credit;
+        self
     }
 
     /// First deletes what the whole listing does not have.
@@ -150,6 +160,7 @@ impl<'a> Receiver<'a> {
             && self.finishing.is_empty()
     }
 
+    /// Whose last frame has not come.
     fn unanswered(&self) -> usize {
         self.waiting.len() + self.preparing.len() + self.asked.len() + usize::from(self.current.is_some())
     }
@@ -164,13 +175,14 @@ impl<'a> Receiver<'a> {
         }
         loop {
             self.prepare();
-            if self.unanswered() >= MAX_ASKS {
+            // What is being finished may have to be asked for again.
+            if self.unanswered() + self.finishing.len() >= MAX_ASKS {
                 return Ok(());
             }
             match self.listed.pop_front() {
                 Some(Listed::Entry(entry)) => self.entry(entry).await?,
                 Some(Listed::Problem(problem)) => {
-                    if self.covered.covers(&problem.path, problem.kind == ProblemKind::Unlisted) {
+                    if self.covered.covers_problem(&problem) {
                         self.note(problem);
                     }
                 }
@@ -191,7 +203,7 @@ impl<'a> Receiver<'a> {
             && let Some(asked) = self.waiting.front()
         {
             let len = asked.signature_len();
-            if self.signatures > 0 && self.signatures + len > SIGNATURE_CREDIT {
+            if self.signatures > 0 && self.signatures + len > self.credit {
                 return;
             }
             if let Some(asked) = self.waiting.pop_front() {
@@ -268,13 +280,22 @@ impl<'a> Receiver<'a> {
                 let incoming = match self.current.take() {
                     Some((current, incoming)) if current == id => incoming,
                     Some(_) => return violation("two contents at once"),
-                    None => Incoming::begin(self.answered(id)?.0, self.sink, self.observer).await?,
+                    None => {
+                        let (asked, _, reserved) = self.asked_for(id)?;
+                        Incoming::begin((asked, reserved), self.sink, self.observer).await?
+                    }
                 };
+                let reserved = incoming.reserved;
                 match incoming.window(window).await? {
-                    Taken::More(incoming) => self.current = Some((id, incoming)),
+                    Taken::More(incoming) => {
+                        self.current = Some((id, incoming));
+                        return Ok(());
+                    }
                     Taken::Checked(checked) => self.finish(checked),
                     Taken::Ended(ended) => self.ended(ended).await?,
                 }
+                // Only now: the sender holds a signature until it has sent the last window.
+                self.signatures -= reserved;
                 Ok(())
             }
             Message::Same { id } => {
@@ -291,7 +312,10 @@ impl<'a> Receiver<'a> {
             },
             Message::Lost { id, mut problem } if is_about_content(problem.kind) => {
                 let asked = match self.current.take() {
-                    Some((current, incoming)) if current == id => incoming.asked,
+                    Some((current, incoming)) if current == id => {
+                        self.signatures -= incoming.reserved;
+                        incoming.asked
+                    }
                     Some(_) => return violation("two contents at once"),
                     None => self.answered(id)?.0,
                 };
@@ -317,11 +341,15 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    /// A question was answered.
-    fn answered(&mut self, id: u64) -> Result<(Asked, How), Broken> {
+    /// The question that is being answered.
+    fn asked_for(&mut self, id: u64) -> Result<(Asked, How, usize), Broken> {
         let asked = self.asked.remove(&id);
-        let (asked, how, reserved) =
-            asked.ok_or(Broken::Protocol(ProtocolError::Violation("an answer that nobody asked for")))?;
+        asked.ok_or(Broken::Protocol(ProtocolError::Violation("an answer that nobody asked for")))
+    }
+
+    /// A question was answered in full.
+    fn answered(&mut self, id: u64) -> Result<(Asked, How), Broken> {
+        let (asked, how, reserved) = self.asked_for(id)?;
         self.signatures -= reserved;
         Ok((asked, how))
     }

@@ -14,7 +14,7 @@ use clonepanel_core::{
     entry::{Entry, EntryKind},
     observer::{Event, Observer},
     path::RelPath,
-    problem::{Problem, ProblemKind, Problems},
+    problem::{Problem, Problems},
     transport::PullRequest,
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
 };
@@ -38,8 +38,10 @@ pub(super) struct Sender<'a> {
     packer: Packer,
     /// The signature of the next delta, as far as it came.
     signature: BytesMut,
-    /// Of all that was asked and not answered, in bytes.
+    /// Of all that was asked and whose last frame was not made, in bytes.
     signatures: usize,
+    /// So large may they be.
+    credit: usize,
     asks: VecDeque<Ask>,
     opening: FuturesOrdered<BoxFuture<'a, Opened>>,
     current: Option<(Outgoing, usize)>,
@@ -78,6 +80,7 @@ impl<'a> Sender<'a> {
             packer: Packer::new(),
             signature: BytesMut::new(),
             signatures: 0,
+            credit: SIGNATURE_CREDIT,
             asks: VecDeque::new(),
             opening: FuturesOrdered::new(),
             current: None,
@@ -86,14 +89,23 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// With another credit than the protocol's.
+    #[cfg(test)]
+    pub(super) const fn credit(mut self, credit: usize) -> Self {
+        self.credit = credit;
+        self
+    }
+
     /// Runs until the receiver has all it wants. What else is to be said before the end is up to the caller.
     pub(super) async fn run(mut self) -> Result<(Sent, Link), Broken> {
         self.entries = Some(self.source.entries().await.map_err(Broken::Source)?);
         loop {
             self.open_ahead();
-            let can_list = self.entries.is_some() && self.granted > 0;
-            let can_send = self.current.is_some();
-            let can_begin = self.current.is_none() && !self.opening.is_empty();
+            // Nothing here waits for room but the one branch that also listens: the receiver may be doing just the same.
+            let is_full = self.link.outbound.is_full();
+            let can_list = !is_full && self.entries.is_some() && self.granted > 0;
+            let can_send = !is_full && self.current.is_some();
+            let can_begin = !is_full && self.current.is_none() && !self.opening.is_empty();
             let has_to_write = self.link.outbound.is_gathering();
             // Waiting for room is waiting for the peer, and so is waiting for its questions.
             self.link.set_waiting(!can_begin);
@@ -108,7 +120,7 @@ impl<'a> Sender<'a> {
                 opened = self.opening.next(), if can_begin => {
                     self.link.set_waiting(false);
                     if let Some(opened) = opened {
-                        self.begin(opened).await?;
+                        self.begin(opened)?;
                     }
                 }
                 room = self.link.outbound.room(), if can_list || can_send || has_to_write => {
@@ -119,8 +131,10 @@ impl<'a> Sender<'a> {
                         self.list().await?;
                     } else if can_send {
                         self.send().await?;
-                    } else {
-                        self.link.outbound.flush().await?;
+                    }
+                    let is_idle = !can_list && !can_send;
+                    if is_idle || self.link.outbound.is_full() {
+                        self.link.outbound.pass_one()?;
                     }
                 }
             }
@@ -139,7 +153,7 @@ impl<'a> Sender<'a> {
             }
             Message::Signature(piece) => {
                 self.signatures += piece.len();
-                if self.signatures > SIGNATURE_CREDIT {
+                if self.signatures > self.credit {
                     return Err(violation("too many signatures wait for their answer"));
                 }
                 self.signature.extend_from_slice(&piece);
@@ -187,7 +201,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    async fn begin(&mut self, (ask, opened): Opened) -> Result<(), Broken> {
+    fn begin(&mut self, (ask, opened): Opened) -> Result<(), Broken> {
         let signature = match &ask.how {
             How::Delta { signature, .. } => signature.len(),
             _ => 0,
@@ -196,7 +210,7 @@ impl<'a> Sender<'a> {
             Ok(stream) => self.current = Some((Outgoing::new(ask, stream)?, signature)),
             Err(error) => {
                 self.signatures -= signature;
-                self.link.outbound.send(lost(ask.id, &ask.path, error)?).await?;
+                self.link.outbound.put(lost(ask.id, &ask.path, error)?);
             }
         }
         Ok(())
@@ -216,7 +230,8 @@ impl<'a> Sender<'a> {
         if len > 0 {
             self.observer.notice(&Event::Data { literal_bytes: len, matched_bytes: 0 });
         }
-        self.link.outbound.send(frame).await
+        self.link.outbound.put(frame);
+        Ok(())
     }
 
     async fn list(&mut self) -> Result<(), Broken> {
@@ -233,7 +248,7 @@ impl<'a> Sender<'a> {
                 }
                 Some(Listed::Entry(_)) => {}
                 Some(Listed::Problem(problem)) => {
-                    if self.covered.covers(&problem.path, problem.kind == ProblemKind::Unlisted) {
+                    if self.covered.covers_problem(&problem) {
                         batch.push(&Listed::Problem(problem.clone()));
                         self.problem(problem);
                     }
@@ -245,10 +260,10 @@ impl<'a> Sender<'a> {
             self.granted -= 1;
             let packer = &mut self.packer;
             let frame: Bytes = message::listing(|out| batch.take(packer, out));
-            self.link.outbound.send(frame).await?;
+            self.link.outbound.put(frame);
         }
         if self.entries.is_none() {
-            self.link.outbound.send(message::listed()).await?;
+            self.link.outbound.put(message::listed());
         }
         Ok(())
     }

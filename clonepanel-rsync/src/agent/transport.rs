@@ -289,7 +289,7 @@ impl Transport for AgentTransport {
                     Message::Done => return Ok((got, ready.clock)),
                     Message::Problem(problem) => {
                         let is_told = problem.kind == ProblemKind::Changed && got.changed.contains(&problem.path);
-                        if !is_told && request.covers(&problem.path, false) {
+                        if !is_told && request.covers_problem(&problem) {
                             tell(&mut got.problems, observer, problem);
                         }
                     }

@@ -34,7 +34,7 @@ impl Collected {
             match listed {
                 Listed::Entry(entry) => collected.add(entry, &covered),
                 Listed::Problem(problem) => {
-                    if covered.covers(&problem.path, problem.kind == ProblemKind::Unlisted) || problem.path.is_root() {
+                    if covered.covers_problem(&problem) {
                         collected.problems.push(problem);
                     }
                 }
