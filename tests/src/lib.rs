@@ -7,6 +7,7 @@
 mod agent_words;
 mod bind;
 mod fingerprint;
+mod knot;
 mod lacking;
 mod mariadb;
 mod namespace;
@@ -18,8 +19,9 @@ mod tool;
 mod whm;
 
 pub use agent_words::AgentWords;
-pub use bind::Bind;
+pub use bind::{Bind, UPDATE_KEY};
 pub use fingerprint::Fingerprint;
+pub use knot::Knot;
 pub use lacking::may_lack;
 pub use mariadb::MariaDb;
 pub use namespace::in_own_mounts;
