@@ -132,7 +132,7 @@ impl UpdateDns {
         let endpoint = self.server.endpoint.clone();
         match failure {
             Failure::Denied(detail) => DnsError::Denied { endpoint, detail },
-            // Signed, so it is the server's own word.
+            // The server's own word: signed, but for the absence of a zone.
             Failure::Code(ResponseCode::NotAuth | ResponseCode::NotZone) => {
                 DnsError::NotFound { endpoint, zone: zone.clone() }
             }
@@ -274,6 +274,12 @@ impl Attempt for Update<'_> {
             Err(Failure::Code(ResponseCode::NXRRSet)) => Sent::Stale,
             // What the server was about when it failed, it does not say.
             Err(Failure::Code(ResponseCode::ServFail)) => Sent::Lost("it answers SERVFAIL".to_owned()),
+            // The same code for rights and for content: BIND refuses an MX to a name of the zone that has no address.
+            Err(Failure::Code(ResponseCode::Refused)) => Sent::Failed(DnsError::Refused {
+                endpoint: self.dns.server.endpoint.clone(),
+                detail: "it answers REFUSED: the key may not change this, or the records do not fit together"
+                    .to_owned(),
+            }),
             Err(Failure::Lost(detail) | Failure::Protocol(detail)) => Sent::Lost(detail),
             Err(failure) => Sent::Failed(self.dns.error(failure, self.plan.zone())),
         }

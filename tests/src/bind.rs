@@ -185,6 +185,9 @@ impl Bind {
 
 impl Drop for Bind {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("named: {}", self.log());
+        }
         let child = self.child.get_mut().expect("no panic");
         drop(child.kill());
         drop(child.wait());

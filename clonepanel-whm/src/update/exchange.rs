@@ -109,6 +109,8 @@ fn believe(verifier: &mut TSigVerifier, octets: &[u8]) -> Result<Message, Failur
     // An answer to a signature that is not accepted is not signed itself.
     let said = Message::from_vec(octets).map_err(|error| Failure::Protocol(quote(error.to_string().as_bytes())))?;
     match said.metadata.response_code {
+        // Knot does not sign that it lacks a zone; a key that it does not accept has a TSIG record with the reason.
+        ResponseCode::NotAuth if said.signature().is_none() => Err(Failure::Code(ResponseCode::NotAuth)),
         ResponseCode::NotAuth => Err(Failure::Denied(TSIG_ERRORS.to_owned())),
         ResponseCode::NoError => Err(Failure::Protocol(format!("an answer that is not signed rightly: {unsigned}"))),
         code => Err(Failure::Denied(format!("an answer that is not signed: {code}"))),
