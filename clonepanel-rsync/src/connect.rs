@@ -1,11 +1,13 @@
 //! [`Connect`]: how a program at the far end is started and talked to.
 
 mod command;
+mod forward;
 mod local;
 mod ssh;
 
 pub use command::RemoteCommand;
 pub(crate) use command::quote_into;
+pub use forward::Forward;
 pub use local::LocalConnect;
 pub use ssh::SshConnect;
 

@@ -13,7 +13,7 @@ pub(crate) use error::ConfigError;
 pub(crate) use locate::{default_path, locate};
 pub(crate) use secret::SecretSource;
 pub(crate) use server::{Server, Ssh};
-pub(crate) use site::{Account, Site, Way};
+pub(crate) use site::{Account, Database, Site, Way};
 pub(crate) use value::Rate;
 
 use crate::nearest::nearest;

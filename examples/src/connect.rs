@@ -29,8 +29,8 @@ pub(crate) fn account(server: &Server, account: &Account, folder: Vec<u8>) -> Re
     remote(&server.ssh, Some(&account.user), folder, server.bandwidth, &account.way)
 }
 
-/// The way to a path at the far end of an ssh login.
-pub(crate) fn remote(ssh: &Ssh, user: Option<&str>, root: Vec<u8>, bandwidth: Option<Rate>, way: &Way) -> Remote {
+/// A login.
+pub(crate) fn login(ssh: &Ssh, user: Option<&str>) -> SshConnect {
     let mut connect = SshConnect::new(&ssh.host);
     if let Some(user) = user {
         connect = connect.user(user);
@@ -47,6 +47,12 @@ pub(crate) fn remote(ssh: &Ssh, user: Option<&str>, root: Vec<u8>, bandwidth: Op
     for option in &ssh.options {
         connect = connect.option(option);
     }
+    connect
+}
+
+/// The way to a path at the far end of an ssh login.
+pub(crate) fn remote(ssh: &Ssh, user: Option<&str>, root: Vec<u8>, bandwidth: Option<Rate>, way: &Way) -> Remote {
+    let connect = login(ssh, user);
     match way {
         Way::Agent { program } => {
             let mut options = AgentOptions::new();

@@ -6,6 +6,7 @@ mod command;
 mod config;
 mod connect;
 mod context;
+mod database;
 mod failure;
 mod location;
 mod nearest;

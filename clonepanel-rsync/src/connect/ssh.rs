@@ -88,7 +88,11 @@ impl SshConnect {
         self
     }
 
-    fn arguments(&self) -> Result<Vec<OsString>, TransportError> {
+    pub(super) fn program_path(&self) -> &std::path::Path {
+        &self.program
+    }
+
+    pub(super) fn arguments(&self) -> Result<Vec<OsString>, TransportError> {
         let refused = |detail: &str| TransportError::Unsupported {
             endpoint: clonepanel_core::escape::Escaped(self.endpoint.as_bytes()).to_string(),
             detail: detail.to_owned(),

@@ -164,14 +164,8 @@ impl DatabaseError {
         }
     }
 
-    /// The same for somebody who deals in trees.
+    /// The same for somebody who deals in trees. What the server says is the cause.
     pub(crate) fn at(self, path: &RelPath) -> TreeError {
-        let path = path.clone();
-        match self {
-            Self::Denied { .. } => TreeError::Denied { path },
-            error => {
-                TreeError::Backend { action: "reach the database of", path, retry: error.retry(), source: error.into() }
-            }
-        }
+        TreeError::Backend { action: "dump", path: path.clone(), retry: self.retry(), source: self.into() }
     }
 }

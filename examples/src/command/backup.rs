@@ -7,6 +7,7 @@ mod stopped;
 use crate::{
     config::{Rate, Ssh, Way},
     context::{Context, tell_unsound},
+    database::SiteDatabase,
     failure::{Exit, Failure, Outcome},
     location::Location,
     output::Output,
@@ -109,14 +110,8 @@ impl Backup {
             tell_unsound_of(&context.output, &store, &site.name).await?;
             let account = &site.primary;
             let Some(server) = config.servers.get(&account.server) else { continue };
-            if !account.databases.is_empty() {
-                let names: Vec<_> = account.databases.iter().map(|database| database.name.as_str()).collect();
-                context.output.warn(format_args!(
-                    "{}: this version does not dump databases; the snapshot will be without {}",
-                    site.name,
-                    names.join(", ")
-                ));
-            }
+            let databases = account.databases.iter().map(|database| SiteDatabase::new(server, account, database));
+            let databases = databases.map(Arc::new).collect();
             let request = PullRequest::new().paths(account.paths.clone()).filter(account.filter.clone());
             let transport = crate::connect::account(server, account, Vec::new()).transport();
             runner.add(Plan {
@@ -125,6 +120,7 @@ impl Backup {
                 at_a_time: server.transfers,
                 transport,
                 request,
+                databases,
             });
         }
         runner.run().await
@@ -159,7 +155,7 @@ impl Backup {
         let plan = match location {
             Location::Local(path) => {
                 let transport = Arc::new(LocalTransport::new(path));
-                Plan { site: source, server: String::new(), at_a_time: 1, transport, request }
+                Plan { site: source, server: String::new(), at_a_time: 1, transport, request, databases: Vec::new() }
             }
             Location::Remote { user, host, path } => {
                 let ssh = Ssh {
@@ -171,7 +167,7 @@ impl Backup {
                 };
                 let (way, bandwidth) = (self.place.way()?, self.place.bandwidth);
                 let transport = crate::connect::remote(&ssh, user.as_deref(), path, bandwidth, &way).transport();
-                Plan { site: source, server: host, at_a_time: 1, transport, request }
+                Plan { site: source, server: host, at_a_time: 1, transport, request, databases: Vec::new() }
             }
         };
         let mut runner = self.runner(store, context);

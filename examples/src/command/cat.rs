@@ -15,7 +15,7 @@ use serde_json::json;
 #[command(after_help = "Examples:
   clonepanel cat example.org:public_html/wp-config.php
   clonepanel cat example.org@3w:public_html/index.php > index.php
-  clonepanel cat example.org@20261102T021500Z:databases/alice_wp/schema.sql | less
+  clonepanel cat example.org@20261102T021500Z:databases/alice_wp/00-schema/20-tables/wp_posts.sql | less
 
 With --json the content comes as {\"event\":\"data\",\"data_b64\":...} lines.")]
 pub(crate) struct Cat {

@@ -24,7 +24,7 @@ use serde_json::json;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   clonepanel history example.org:public_html/index.php
-  clonepanel history example.org:databases/alice_wp/schema.sql
+  clonepanel history example.org:databases/alice_wp/00-schema/20-tables/wp_posts.sql
   clonepanel history --store /srv/backup example.org:public_html/wp-config.php --json
 
 The id in the list is what `clonepanel cat SITE@ID:PATH` and `clonepanel restore` take.")]

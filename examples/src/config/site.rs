@@ -49,9 +49,13 @@ pub(crate) enum Way {
 }
 
 /// A database of an account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Database {
     pub(crate) name: String,
+    pub(crate) user: String,
+    /// Where its server listens, as seen from the hosting server, or from here if `direct`.
+    pub(crate) server: String,
+    pub(crate) direct: bool,
     pub(crate) password: Option<SecretSource>,
 }
 
@@ -148,13 +152,14 @@ impl Account {
 impl Database {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         let name = section.required::<String>("name")?.value;
-        section.check::<String>("user")?;
+        // Panels of hosting companies call the user of a database as the database, more often than not.
+        let user = section.optional::<String>("user")?.unwrap_or_else(|| name.clone());
         let password = SecretSource::read_from(&mut section, "password", "password_env", "password_file")?;
-        section.check::<String>("server")?;
-        section.check::<bool>("direct")?;
+        let server = section.optional::<String>("server")?.unwrap_or_else(|| "127.0.0.1:3306".to_owned());
+        let direct = section.optional::<bool>("direct")?.unwrap_or(false);
         section.check::<String>("pair")?;
         section.finish()?;
-        Ok(Self { name, password })
+        Ok(Self { name, user, server, direct, password })
     }
 }
 

@@ -32,7 +32,9 @@ fn a_good_configuration_is_understood() {
     let site = &config.sites[0];
     assert_eq!(site.name.as_str(), "example.org");
     assert_eq!(site.primary.paths.len(), 2);
-    assert_eq!(site.primary.databases[0].name, "alice_wp");
+    let database = &site.primary.databases[0];
+    assert_eq!((database.name.as_str(), database.user.as_str()), ("alice_wp", "alice_wp"));
+    assert_eq!((database.server.as_str(), database.direct), ("127.0.0.1:3306", false));
     assert!(config.retention.is_none() && site.retention.is_none());
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     context::Told,
+    database::SiteDatabase,
     failure::{Exit, Failure, Outcome},
     output::{Output, json, progress::Progress, show},
 };
@@ -34,6 +35,8 @@ pub(super) struct Plan {
     pub(super) at_a_time: u32,
     pub(super) transport: Arc<dyn Transport>,
     pub(super) request: PullRequest,
+    /// Dumped behind the files.
+    pub(super) databases: Vec<Arc<SiteDatabase>>,
 }
 
 /// Makes the snapshots.
@@ -145,10 +148,17 @@ async fn one(
     };
     progress.phase("");
     let start = Instant::now();
-    let job = BackupJob::new(store, plan.site)
+    let mut job = BackupJob::new(store, plan.site)
         .part(crate::selector::files(), plan.transport, plan.request)
         .audit(AUDIT_DAYS)
         .suspicion(rules);
+    for database in plan.databases {
+        let Some(prefix) = database.prefix() else {
+            let failure = Failure::failed(format!("{site}: the name of a database cannot be that of a folder"));
+            return Made { site, seconds: 0.0, result: Err(failure) };
+        };
+        job = job.tree(prefix, database);
+    }
     let result = match job.run(&SystemClock, &progress).await {
         Ok(outcome) => {
             tell_wide(&output, &site, &outcome.parts);
@@ -326,7 +336,14 @@ mod tests {
         // One at a time: those behind the broken one still get their turn.
         for (name, transport) in [("a", Arc::new(Broken) as Arc<dyn Transport>), ("b", good()), ("c", good())] {
             let site = SourceName::new(name).unwrap();
-            runner.add(Plan { site, server: "s".to_owned(), at_a_time: 1, transport, request: PullRequest::new() });
+            runner.add(Plan {
+                site,
+                server: "s".to_owned(),
+                at_a_time: 1,
+                transport,
+                request: PullRequest::new(),
+                databases: Vec::new(),
+            });
         }
         let outcome = runner.run().await.unwrap();
         assert_eq!(outcome.exit, Exit::Partial);

@@ -2,9 +2,10 @@
 
 use super::{local::check_secret, report::Report};
 use crate::{
-    config::{Account, Server},
+    config::{Account, Database, Server},
     connect::{self, Remote},
     context::now,
+    database::SiteDatabase,
     failure::Failure,
 };
 use clonepanel_core::{
@@ -26,8 +27,22 @@ pub(super) async fn check(site: &str, server: &Server, account: &Account, report
         Remote::Agent(login) => check_agent(&what, &login, server, account, report).await,
     }
     for database in &account.databases {
-        report.unchecked(&what, format!("database {}: this version does not dump databases", database.name));
         check_secret(&what, "password", database.password.as_ref(), report);
+        check_database(&what, server, account, database, report).await;
+    }
+}
+
+/// The way to a database, the login there, and what a dump would miss.
+async fn check_database(what: &str, server: &Server, account: &Account, database: &Database, report: &mut Report<'_>) {
+    let name = &database.name;
+    match Box::pin(SiteDatabase::new(server, account, database).audit()).await {
+        Ok(missing) if missing.is_empty() => report.good(what, format!("database {name}: a dump misses nothing")),
+        Ok(missing) => {
+            for (missing, mend) in missing {
+                report.bad(what, format!("database {name}: a dump misses the {missing}"), mend);
+            }
+        }
+        Err(why) => report.bad(what, format!("database {name}: {why}"), None),
     }
 }
 

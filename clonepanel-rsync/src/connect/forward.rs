@@ -1,0 +1,125 @@
+//! [`Forward`]: a local socket that leads to a server which only the far end can reach.
+
+use super::{Connect as _, SshConnect};
+use clonepanel_core::{escape::Escaped, transport::TransportError};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::{
+    io::AsyncReadExt as _,
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+/// How long a login may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked at meanwhile.
+const GLANCE: Duration = Duration::from_millis(20);
+/// So much of what ssh says is read, in bytes.
+const MAX_TEXT: u64 = 64 << 10;
+
+/// A local socket that leads through a login to a server beside it, for as long as this is held. Dropping it ends the login.
+#[derive(Debug)]
+pub struct Forward {
+    _login: Child,
+    socket: PathBuf,
+}
+
+impl Forward {
+    /// The local socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl SshConnect {
+    /// Makes a Unix socket at `socket`, in a folder that others cannot enter, that leads to `to`: what listens there as seen from the
+    /// far end, `127.0.0.1:3306` or the path of a socket.
+    ///
+    /// # Errors
+    /// [`TransportError`] as for any login, and [`TransportError::Unsupported`] when the two places cannot be told to ssh. Whether
+    /// anything listens at the far end shows up when the socket is used.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop: the login ends.
+    pub async fn forward(&self, socket: impl Into<PathBuf>, to: &str) -> Result<Forward, TransportError> {
+        let socket = socket.into();
+        let endpoint = || self.endpoint().to_owned();
+        let is_good =
+            |text: &str| !text.is_empty() && !text.chars().any(|c| c.is_control() || c.is_whitespace() || c == '%');
+        let local = socket.to_str().filter(|text| is_good(text) && !text.contains(':'));
+        let Some(local) = local.filter(|_| is_good(to) && !to.starts_with('-')) else {
+            let detail = format!("ssh cannot be told to forward to {}", Escaped(to.as_bytes()));
+            return Err(TransportError::Unsupported { endpoint: endpoint(), detail });
+        };
+        // The first value of an option counts.
+        let mut arguments: Vec<OsString> = vec!["-N".into(), "-L".into(), format!("{local}:{to}").into()];
+        for option in
+            ["ExitOnForwardFailure=yes", "StreamLocalBindMask=0177", "ControlPath=none", "ServerAliveInterval=15"]
+        {
+            arguments.push(format!("-o{option}").into());
+        }
+        let others = self.arguments()?;
+        arguments.extend(others.into_iter().filter(|argument| argument != "-oClearAllForwardings=yes"));
+        let mut process = Command::new(self.program_path());
+        process.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut login = process.spawn().map_err(|error| TransportError::Unsupported {
+            endpoint: endpoint(),
+            detail: format!("ssh cannot be started: {error}"),
+        })?;
+        let begun = Instant::now();
+        loop {
+            if socket.exists() {
+                return Ok(Forward { _login: login, socket });
+            }
+            let ended = login
+                .try_wait()
+                .map_err(|error| TransportError::Interrupted { endpoint: endpoint(), detail: error.to_string() })?;
+            if let Some(status) = ended {
+                let mut text = Vec::new();
+                if let Some(errors) = login.stderr.take() {
+                    // What cannot be read says nothing.
+                    let _ = errors.take(MAX_TEXT).read_to_end(&mut text).await;
+                }
+                let text = text.split(|&b| b == b'\n').map(|line| Escaped(line.trim_ascii()).to_string());
+                let text = text.collect::<Vec<_>>().join("\n");
+                let unknown =
+                    || TransportError::Interrupted { endpoint: endpoint(), detail: "ssh ended at once".to_owned() };
+                return Err(self.explain(status.code(), &text).unwrap_or_else(unknown));
+            }
+            if begun.elapsed() > PATIENCE {
+                let detail = format!("the login took longer than {} s", PATIENCE.as_secs());
+                return Err(TransportError::Unreachable { endpoint: endpoint(), detail });
+            }
+            sleep(GLANCE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn places_that_mean_something_else_are_refused() {
+        let ssh = SshConnect::new("host").program("false");
+        for (socket, to) in [
+            ("/a:b", "x:1"),
+            ("/a%h", "x:1"),
+            ("/a", "x y:1"),
+            ("/a", ""),
+            ("/a", "%h:1"),
+            ("/a\n", "x:1"),
+            ("/a", "-x"),
+        ] {
+            let refused = ssh.forward(socket, to).await;
+            assert!(matches!(refused, Err(TransportError::Unsupported { .. })), "{socket} {to}");
+        }
+        let ended = ssh.forward("/nonexistent/socket", "127.0.0.1:1").await;
+        assert!(matches!(ended, Err(TransportError::Interrupted { .. })), "{ended:?}");
+    }
+}

@@ -1,0 +1,150 @@
+//! [`SiteDatabase`]: a database of an account, reached the way the configuration says, as a part of a snapshot.
+
+use crate::{
+    config::{Account, Database, Server},
+    connect,
+};
+use async_trait::async_trait;
+use clonepanel_core::{
+    entry::Entry,
+    path::RelPath,
+    problem::{Problem, ProblemKind},
+    tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
+};
+use clonepanel_rsync::{Forward, SshConnect};
+use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource};
+use std::{collections::VecDeque, error::Error, path::Path};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+/// A database of an account as a tree. What keeps it from being dumped is a problem of the snapshot, in which an older dump then stands
+/// in, and does not keep the files from being backed up.
+#[derive(Debug)]
+pub(crate) struct SiteDatabase {
+    database: Database,
+    /// `None` when the server is reached without a login.
+    login: Option<SshConnect>,
+    open: Mutex<Option<Open>>,
+}
+
+/// A way to the server, and the dump that comes by it.
+#[derive(Debug)]
+struct Open {
+    source: DatabaseSource,
+    _way: Option<(Forward, TempDir)>,
+}
+
+impl SiteDatabase {
+    pub(crate) fn new(server: &Server, account: &Account, database: &Database) -> Self {
+        let login = (!database.direct).then(|| connect::login(&server.ssh, Some(&account.user)));
+        Self { database: database.clone(), login, open: Mutex::new(None) }
+    }
+
+    /// Where its dump stands in a snapshot; `None` when its name cannot be that of a folder.
+    pub(crate) fn prefix(&self) -> Option<RelPath> {
+        let name = &self.database.name;
+        let is_one_part = !name.contains('/');
+        RelPath::try_from(format!("databases/{name}").as_str()).ok().filter(|_| is_one_part)
+    }
+
+    /// What a dump would miss, one line each, with what mends it.
+    pub(crate) async fn audit(&self) -> Result<Vec<(String, Option<String>)>, String> {
+        let open = self.reach().await?;
+        let missing = Box::pin(open.source.audit()).await.map_err(|error| line(&error))?;
+        let told = missing.into_iter().map(|missing| {
+            let name = missing.name.map(|name| format!(" {name}")).unwrap_or_default();
+            (format!("{}{name}: {}", missing.kind.word(), missing.why), missing.mend)
+        });
+        Ok(told.collect())
+    }
+
+    async fn reach(&self) -> Result<Open, String> {
+        let Database { name, user, server, password, .. } = &self.database;
+        let way = match &self.login {
+            Some(login) => {
+                let folder = TempDir::with_prefix("clonepanel-").map_err(|error| line(&error))?;
+                let forward =
+                    Box::pin(login.forward(folder.path().join("mysql"), server)).await.map_err(|error| line(&error))?;
+                Some((forward, folder))
+            }
+            None => None,
+        };
+        let mut address = match (&way, server.rsplit_once(':')) {
+            (Some((forward, _)), _) => DatabaseAddress::socket(forward.socket(), name, user),
+            (None, _) if server.starts_with('/') => DatabaseAddress::socket(Path::new(server), name, user),
+            (None, Some((host, port))) => {
+                let port = port.parse().map_err(|_| format!("{server} has no port"))?;
+                DatabaseAddress::tcp(host.trim_matches(['[', ']']), port, name, user)
+            }
+            (None, None) => DatabaseAddress::tcp(server, 3306, name, user),
+        };
+        if let Some(password) = password {
+            address = address.password(password.fetch().map_err(|error| format!("{error}; {}", error.hint()))?);
+        }
+        Ok(Open { source: DatabaseSource::new(address), _way: way })
+    }
+}
+
+#[async_trait]
+impl TreeSource for SiteDatabase {
+    async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
+        let mut open = self.open.lock().await;
+        let begun = match self.reach().await {
+            Ok(reached) => reached_entries(open.insert(reached)).await,
+            Err(why) => Err(why),
+        };
+        Ok(Box::new(match begun {
+            Ok(dump) => Listing { dump: Some(dump), ready: VecDeque::new() },
+            Err(why) => Listing {
+                dump: None,
+                ready: VecDeque::from([Listed::Entry(Entry::dir(RelPath::root())), Listed::Problem(lost(&why))]),
+            },
+        }))
+    }
+
+    async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {
+        match &*self.open.lock().await {
+            Some(open) => open.source.open(path).await,
+            None => Err(TreeError::NotFound { path: path.clone() }),
+        }
+    }
+}
+
+async fn reached_entries(open: &Open) -> Result<Box<dyn EntryStream>, String> {
+    open.source.entries().await.map_err(|error| line(&error))
+}
+
+/// What a dump lists. When it breaks off, that is the last thing.
+struct Listing {
+    dump: Option<Box<dyn EntryStream>>,
+    ready: VecDeque<Listed>,
+}
+
+#[async_trait]
+impl EntryStream for Listing {
+    async fn next(&mut self) -> Result<Option<Listed>, TreeError> {
+        if let Some(listed) = self.ready.pop_front() {
+            return Ok(Some(listed));
+        }
+        let Some(dump) = &mut self.dump else { return Ok(None) };
+        match dump.next().await {
+            Ok(Some(listed)) => Ok(Some(listed)),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.dump = None;
+                Ok(Some(Listed::Problem(lost(&line(&error)))))
+            }
+        }
+    }
+}
+
+/// Nothing is known about what is in the dump.
+fn lost(why: &str) -> Problem {
+    Problem::new(RelPath::root(), ProblemKind::Unlisted, why)
+}
+
+/// An error and its causes on one line.
+fn line(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}
