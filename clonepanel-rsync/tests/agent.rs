@@ -173,6 +173,12 @@ fn a_push_cut_at_every_byte() {
                     assert_eq!(differences(&newer, &far.far), [""; 0], "{at}");
                 }
                 assert_old_or_new(&far.far, &older, &newer, &at);
+                if far.far.entry(&path("d/extra")).is_none() {
+                    // Nothing goes before everything is there.
+                    for entry in newer.list() {
+                        assert_eq!(far.far.content(&entry.path), newer.content(&entry.path), "{at}: {}", entry.path);
+                    }
+                }
                 if cut % 50 == 0 {
                     push(&InMemory::new(&far.far), &newer).await.unwrap();
                     assert_eq!(differences(&newer, &far.far), [""; 0], "{at}, the next time");
@@ -355,4 +361,34 @@ fn an_error_is_no_absence_under_any_filter() {
     assert_eq!(far.content(&path("sub/page.html")).unwrap(), "still there");
     assert_eq!(report.deleted, 0);
     assert!(report.problems.listed().iter().any(|problem| problem.path == path("sub")), "{:?}", report.problems);
+}
+
+/// The old name of what did not arrive may be all there is of it.
+#[test]
+fn what_did_not_arrive_keeps_everything() {
+    let (here, far) = (MemoryTree::new(), MemoryTree::new());
+    far.put_file(path("old-name"), "the only copy", time(0)).unwrap();
+    here.put_file(path("new-name"), "the only copy", time(0)).unwrap();
+    here.put_file(path("other"), "other", time(0)).unwrap();
+    here.forbid_reading(&path("new-name")).unwrap();
+    let report = block_on(push(&InMemory::new(&far), &here)).unwrap();
+    assert_eq!(far.content(&path("old-name")).unwrap(), "the only copy");
+    assert_eq!(far.content(&path("other")).unwrap(), "other");
+    assert_eq!(report.deleted, 0);
+    let told = report.problems.listed().iter().any(|problem| problem.detail().contains("nothing more was deleted"));
+    assert!(told, "{:?}", report.problems);
+}
+
+/// What is in a directory that a file replaces goes first, and counts.
+#[test]
+fn a_file_in_the_place_of_a_directory() {
+    let (here, far) = (MemoryTree::new(), MemoryTree::new());
+    far.put_dir(path("a")).unwrap();
+    far.put_file(path("a/inside"), "old", time(0)).unwrap();
+    far.put_file(path("b"), "old", time(0)).unwrap();
+    here.put_file(path("a"), "new", time(1)).unwrap();
+    let report = block_on(push(&InMemory::new(&far), &here)).unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    assert_eq!(report.deleted, 2);
+    assert_eq!(differences(&here, &far), [""; 0]);
 }

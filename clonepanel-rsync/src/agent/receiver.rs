@@ -37,7 +37,10 @@ pub(super) struct Receiver<'a> {
     covered: &'a PullRequest,
     observer: &'a dyn Observer,
     link: Link,
+    /// `None` once it is known what has to go.
     deletion: Option<(&'a dyn ServedSink, &'a PushRequest)>,
+    /// What goes when everything has arrived.
+    leaving: Option<(&'a dyn ServedSink, Vec<RelPath>)>,
     tells: Tells,
     /// Batches that came and were not looked into.
     batches: VecDeque<Bytes>,
@@ -91,6 +94,7 @@ impl<'a> Receiver<'a> {
             observer,
             link,
             deletion: None,
+            leaving: None,
             tells,
             batches: VecDeque::new(),
             held: 0,
@@ -116,7 +120,7 @@ impl<'a> Receiver<'a> {
         self
     }
 
-    /// First deletes what the whole listing does not have.
+    /// In the end deletes what the whole listing does not have, if all of it has arrived.
     pub(super) fn deleting(mut self, sink: &'a dyn ServedSink, request: &'a PushRequest) -> Self {
         if request.allowed_deletion() != Deletion::Keep {
             self.deletion = Some((sink, request));
@@ -129,6 +133,7 @@ impl<'a> Receiver<'a> {
         loop {
             self.advance().await?;
             if self.is_complete() {
+                self.delete_last().await?;
                 return Ok((self.got, self.link));
             }
             self.link.outbound.flush().await?;
@@ -171,7 +176,7 @@ impl<'a> Receiver<'a> {
             if !self.is_listed {
                 return Ok(());
             }
-            self.delete().await?;
+            self.count().await?;
         }
         loop {
             self.prepare();
@@ -391,8 +396,8 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Deletes what the listing, which is here in full, does not have.
-    async fn delete(&mut self) -> Result<(), Broken> {
+    /// Decides what is to be deleted, now that the listing is here in full. Only what stands in the way of an entry goes at once.
+    async fn count(&mut self) -> Result<(), Broken> {
         let Some((sink, request)) = self.deletion.take() else { return Ok(()) };
         let mut staying = HashSet::new();
         for batch in &self.batches {
@@ -406,10 +411,52 @@ impl<'a> Receiver<'a> {
                     }
                     Listed::Problem(_) => {}
                 }
+                if staying.len() as u64 > MAX_ENTRIES {
+                    return Err(Broken::Protocol(ProtocolError::Violation("a listing that does not end")));
+                }
             }
         }
-        let (deleted, problems) = sink.delete_others(request, staying).await.map_err(Broken::Sink)?;
-        self.got.tally.deleted = deleted;
+        let leaving = match sink.leaving(request, staying).await.map_err(Broken::Sink)? {
+            Ok(leaving) => leaving,
+            Err(problem) => return self.problem(problem).await,
+        };
+        let above: HashSet<RelPath> = leaving.iter().flat_map(ancestors).collect();
+        let mut replaced = HashSet::new();
+        for batch in &self.batches {
+            for listed in listing::parse(batch)? {
+                if let Listed::Entry(entry) = listed
+                    && !entry.is_dir()
+                    && above.contains(&entry.path)
+                {
+                    replaced.insert(entry.path);
+                }
+            }
+        }
+        let is_in_the_way = |path: &RelPath| ancestors(path).any(|above| replaced.contains(&above));
+        let (now, later) = leaving.into_iter().partition::<Vec<_>, _>(is_in_the_way);
+        self.leaving = Some((sink, later));
+        self.delete(sink, now).await
+    }
+
+    /// Deletes what was decided on, now that everything has arrived; if something did not, its older name may be all there is.
+    async fn delete_last(&mut self) -> Result<(), Broken> {
+        match self.leaving.take() {
+            Some((_, leaving)) if !leaving.is_empty() && self.got.problems.losses() > 0 => {
+                let detail = "not everything arrived: nothing more was deleted";
+                self.problem(Problem::new(RelPath::root(), ProblemKind::Refused, detail)).await
+            }
+            Some((sink, leaving)) => self.delete(sink, leaving).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn delete(&mut self, sink: &dyn ServedSink, leaving: Vec<RelPath>) -> Result<(), Broken> {
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        self.link.set_waiting(false);
+        let (deleted, problems) = sink.delete(leaving).await.map_err(Broken::Sink)?;
+        self.got.tally.deleted += deleted;
         for problem in problems.listed() {
             self.problem(problem.clone()).await?;
         }
@@ -429,4 +476,9 @@ impl<'a> Receiver<'a> {
         self.note(problem);
         Ok(())
     }
+}
+
+/// The directories that a path is in, the nearest first.
+fn ancestors(path: &RelPath) -> impl Iterator<Item = RelPath> + use<> {
+    std::iter::successors(path.parent(), RelPath::parent)
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use clonepanel_core::{
     path::RelPath,
-    problem::Problems,
+    problem::{Problem, Problems},
     transport::{PullRequest, PushRequest},
     tree::{TreeError, TreeSink, TreeSource},
 };
@@ -76,20 +76,29 @@ pub trait ServedSource: TreeSource {
 /// A tree that is written.
 #[async_trait]
 pub trait ServedSink: TreeSink {
-    /// Deletes what is there, is not among `staying` and not excluded by the request's filter, as the request's
-    /// [`Deletion`](clonepanel_core::transport::Deletion) allows; if more would have to go, nothing goes and that is a problem.
-    /// Called before anything is offered.
+    /// What [has to go](clonepanel_core::transport::leaving) when the source lists `staying`, children before their parents; a
+    /// problem when that is more than the request allows. Called before anything is offered.
+    ///
+    /// # Errors
+    /// The ways in which a disk fails.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn leaving(
+        &self,
+        request: &PushRequest,
+        staying: HashSet<RelPath>,
+    ) -> Result<Result<Vec<RelPath>, Problem>, TreeError>;
+
+    /// Deletes these of what is [`leaving`](Self::leaving), directories only when they are empty; tells how many that were. Called
+    /// when everything has arrived, and before for what stands in the way of an entry.
     ///
     /// # Errors
     /// The ways in which a disk fails.
     ///
     /// # Cancel safety
     /// When dropped, some of it may be deleted.
-    async fn delete_others(
-        &self,
-        request: &PushRequest,
-        staying: HashSet<RelPath>,
-    ) -> Result<(u64, Problems), TreeError>;
+    async fn delete(&self, leaving: Vec<RelPath>) -> Result<(u64, Problems), TreeError>;
 
     /// Completes what was written: further names of hard-linked files, modes and times of directories.
     ///

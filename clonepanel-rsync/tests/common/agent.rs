@@ -5,7 +5,7 @@ use clonepanel_core::{
     entry::Entry,
     memory::MemoryTree,
     path::RelPath,
-    problem::Problems,
+    problem::{Problem, Problems},
     transport::{PullRequest, PushRequest, TransportError, leaving},
     tree::{EntryStream, FileSink, FileStream, TreeError, TreeSink, TreeSource, Want},
 };
@@ -158,18 +158,17 @@ impl TreeSink for Memory {
 
 #[async_trait]
 impl ServedSink for Memory {
-    async fn delete_others(
+    async fn leaving(
         &self,
         request: &PushRequest,
         staying: HashSet<RelPath>,
-    ) -> Result<(u64, Problems), TreeError> {
+    ) -> Result<Result<Vec<RelPath>, Problem>, TreeError> {
         let far = self.0.list().into_iter().map(|entry| (entry.path.clone(), entry.is_dir()));
-        let mut problems = Problems::new();
-        match leaving(request, &staying, far) {
-            Ok(leaving) => return Ok((leaving.iter().map(|path| self.0.remove(path) as u64).sum(), problems)),
-            Err(problem) => problems.push(problem),
-        }
-        Ok((0, problems))
+        Ok(leaving(request, &staying, far))
+    }
+
+    async fn delete(&self, leaving: Vec<RelPath>) -> Result<(u64, Problems), TreeError> {
+        Ok((leaving.iter().map(|path| self.0.remove(path) as u64).sum(), Problems::new()))
     }
 
     async fn finish(&self) -> Result<Problems, TreeError> {

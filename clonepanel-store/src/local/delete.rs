@@ -5,56 +5,75 @@ use crate::handle;
 use clonepanel_core::{
     path::RelPath,
     problem::{Problem, ProblemKind, Problems},
-    transport::{PullRequest, PushRequest, leaving},
+    transport::{self, PullRequest, PushRequest},
     tree::Listed,
 };
-use rustix::{fd::OwnedFd, fs::AtFlags, io::Errno};
-use std::{
-    collections::{HashMap, HashSet},
-    io,
-    sync::Arc,
+use rustix::{
+    fd::{AsFd as _, OwnedFd},
+    fs::{AtFlags, FileType},
+    io::Errno,
 };
+use std::{collections::HashSet, io, sync::Arc};
 
-/// Deletes what is [`leaving`]; if that is more than the request allows, nothing.
-pub(super) fn delete_others(
+/// What is leaving; the problem when that is more than the request allows.
+pub(super) fn leaving(
     root: &Arc<OwnedFd>,
     request: &PushRequest,
-    mut staying: HashSet<RelPath>,
-) -> io::Result<(u64, Problems)> {
-    let here = here(root, &mut staying)?;
-    let mut problems = Problems::new();
-    let far = here.iter().map(|(path, is_dir)| (path.clone(), *is_dir));
-    let leaving = match leaving(request, &staying, far) {
-        Ok(leaving) => leaving,
-        Err(problem) => {
-            problems.push(problem);
-            return Ok((0, problems));
-        }
-    };
-    let mut deleted = 0;
+    staying: &HashSet<RelPath>,
+) -> io::Result<Result<Vec<RelPath>, Problem>> {
+    let Here { entries, unknown } = here(root)?;
+    let leaving = transport::leaving(request, staying, entries);
+    // What cannot be looked at stays, with what it is in and what is in it.
+    let above: HashSet<RelPath> = unknown.iter().flat_map(up_from).collect();
+    let stays = |path: &RelPath| above.contains(path) || up_from(path).any(|path| unknown.contains(&path));
+    Ok(leaving.map(|mut leaving| {
+        leaving.retain(|path| !stays(path));
+        leaving
+    }))
+}
+
+/// A path and all that it is in.
+fn up_from(path: &RelPath) -> impl Iterator<Item = RelPath> + use<> {
+    std::iter::successors(Some(path.clone()), RelPath::parent)
+}
+
+/// Deletes these names, directories only when they are empty; tells how many that were.
+pub(super) fn delete(root: &Arc<OwnedFd>, leaving: Vec<RelPath>) -> (u64, Problems) {
+    let (mut deleted, mut problems) = (0, Problems::new());
     for path in leaving {
-        let is_dir = here.get(&path) == Some(&true);
-        let (_, name) = handle::split(path.as_bytes());
-        let flags = if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
-        let result = handle::parent_of(root, &path)
-            .and_then(|dir| rustix::fs::unlinkat(dir, name, flags).map_err(io::Error::from));
-        match result {
+        match delete_one(root, &path) {
             Ok(()) => deleted += 1,
             Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
             Err(error) => problems.push(Problem::new(path, ProblemKind::Failed, error.to_string())),
         }
     }
-    Ok((deleted, problems))
+    (deleted, problems)
 }
 
-/// What is here, and whether it is a directory. What cannot be looked at stays.
-fn here(root: &Arc<OwnedFd>, staying: &mut HashSet<RelPath>) -> io::Result<HashMap<RelPath, bool>> {
+fn delete_one(root: &Arc<OwnedFd>, path: &RelPath) -> io::Result<()> {
+    let (_, name) = handle::split(path.as_bytes());
+    let dir = handle::parent_of(root, path)?;
+    let stat = handle::stat_in(dir.as_fd(), name)?.ok_or(Errno::NOENT)?;
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let flags = if is_dir { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+    Ok(rustix::fs::unlinkat(dir, name, flags)?)
+}
+
+/// What is there, and whether it is a directory.
+#[derive(Default)]
+struct Here {
+    entries: Vec<(RelPath, bool)>,
+    /// What could not be looked at.
+    unknown: HashSet<RelPath>,
+}
+
+fn here(root: &Arc<OwnedFd>) -> io::Result<Here> {
     let mut walk = Walk::new(Arc::clone(root), PullRequest::new());
-    let mut here = HashMap::new();
+    let mut here = Here::default();
     while let Some(listed) = walk.next()? {
         match listed {
-            Listed::Entry(entry) => drop(here.insert(entry.path.clone(), entry.is_dir())),
-            Listed::Problem(problem) => drop(staying.insert(problem.path)),
+            Listed::Entry(entry) => here.entries.push((entry.path.clone(), entry.is_dir())),
+            Listed::Problem(problem) => drop(here.unknown.insert(problem.path)),
         }
     }
     Ok(here)

@@ -149,7 +149,14 @@ impl LocalTransport {
                 Listed::Problem(_) => {}
             }
         }
-        let (deleted, problems) = tree.delete_others(request, staying).await.map_err(TransportError::Sink)?;
+        let (deleted, problems) = match tree.leaving(request, staying).await.map_err(TransportError::Sink)? {
+            Ok(leaving) => tree.delete(leaving).await.map_err(TransportError::Sink)?,
+            Err(problem) => {
+                let mut problems = Problems::new();
+                problems.push(problem);
+                (0, problems)
+            }
+        };
         for problem in problems.listed() {
             observer.notice(&Event::Problem(problem));
         }

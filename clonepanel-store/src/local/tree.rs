@@ -1,7 +1,7 @@
 //! [`LocalTree`]: a local directory as a tree.
 
 use super::{
-    delete::delete_others,
+    delete,
     scan::LocalScan,
     sink::{Incoming, Pass},
     stream::{Content, Entries},
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use clonepanel_core::{
     entry::Entry,
     path::RelPath,
-    problem::Problems,
+    problem::{Problem, Problems},
     transport::{Deletion, PullRequest, PushRequest},
     tree::{EntryStream, FileSink, FileStream, TreeError, TreeSink, TreeSource, Want},
 };
@@ -119,30 +119,47 @@ impl LocalTree {
         Ok(LocalScan::new(self.open_root().await?, request))
     }
 
-    /// Deletes what is [`leaving`](clonepanel_core::transport::leaving) when a source lists `staying`. If that is more than the
-    /// request allows, nothing is deleted and it is a problem. Tells how many entries were deleted.
+    /// What is [`leaving`](clonepanel_core::transport::leaving) when a source lists `staying`; the problem when that is more than the
+    /// request allows. What cannot be looked at stays.
+    ///
+    /// # Errors
+    /// The ways in which a disk fails.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn leaving(
+        &self,
+        request: &PushRequest,
+        staying: HashSet<RelPath>,
+    ) -> Result<Result<Vec<RelPath>, Problem>, TreeError> {
+        if request.allowed_deletion() == Deletion::Keep {
+            return Ok(Ok(Vec::new()));
+        }
+        let root = match self.open_root().await {
+            Ok(root) => root,
+            Err(TreeError::NotFound { .. }) => return Ok(Ok(Vec::new())),
+            Err(error) => return Err(error),
+        };
+        let request = request.clone();
+        let look = move || delete::leaving(&root, &request, &staying);
+        blocking::run(look, |error| error).await.map_err(|error| self.failed("list", error))
+    }
+
+    /// Deletes what was found to be [leaving](Self::leaving), directories only when they are empty. Tells how many entries that
+    /// were.
     ///
     /// # Errors
     /// The ways in which a disk fails. Trouble with one path is among the problems.
     ///
     /// # Cancel safety
     /// When dropped, the deleting goes on to its end unobserved.
-    pub async fn delete_others(
-        &self,
-        request: &PushRequest,
-        staying: HashSet<RelPath>,
-    ) -> Result<(u64, Problems), TreeError> {
-        if request.allowed_deletion() == Deletion::Keep {
+    pub async fn delete(&self, leaving: Vec<RelPath>) -> Result<(u64, Problems), TreeError> {
+        if leaving.is_empty() {
             return Ok((0, Problems::new()));
         }
-        let root = match self.open_root().await {
-            Ok(root) => root,
-            Err(TreeError::NotFound { .. }) => return Ok((0, Problems::new())),
-            Err(error) => return Err(error),
-        };
-        let request = request.clone();
-        let delete = move || delete_others(&root, &request, staying);
-        blocking::run(delete, |error| error).await.map_err(|error| self.failed("delete in", error))
+        let root = self.open_root().await?;
+        let delete = move || Ok(delete::delete(&root, leaving));
+        blocking::run(delete, |error| error).await.map_err(|error: io::Error| self.failed("delete in", error))
     }
 
     /// Opens the directory for reading.

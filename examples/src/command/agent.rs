@@ -9,7 +9,7 @@ use clap::Args;
 use clonepanel_core::{
     entry::Entry,
     path::RelPath,
-    problem::Problems,
+    problem::{Problem, Problems},
     transport::{PullRequest, PushRequest},
     tree::{EntryStream, FileSink, FileStream, TreeError, TreeSink, TreeSource, Want},
 };
@@ -127,12 +127,16 @@ impl TreeSink for Sink {
 
 #[async_trait]
 impl ServedSink for Sink {
-    async fn delete_others(
+    async fn leaving(
         &self,
         request: &PushRequest,
         staying: HashSet<RelPath>,
-    ) -> Result<(u64, Problems), TreeError> {
-        self.0.delete_others(request, staying).await
+    ) -> Result<Result<Vec<RelPath>, Problem>, TreeError> {
+        self.0.leaving(request, staying).await
+    }
+
+    async fn delete(&self, leaving: Vec<RelPath>) -> Result<(u64, Problems), TreeError> {
+        self.0.delete(leaving).await
     }
 
     async fn finish(&self) -> Result<Problems, TreeError> {
