@@ -4,7 +4,7 @@
 mod common;
 
 use clonepanel_core::{
-    entry::{Entry, EntryKind, Freshness, LinkTarget},
+    entry::{Entry, EntryKind, EntryMeta, Freshness, LinkTarget},
     memory::MemoryTree,
     path::RelPath,
     testkit::{
@@ -16,11 +16,11 @@ use clonepanel_core::{
     transport::{PullRequest, Transport as _, TransportError},
     tree::{CopyError, Listed, TreeError, TreeSink as _, TreeSource as _, Want, copy},
 };
-use clonepanel_store::{LocalTransport, LocalTree, SpecialBits};
+use clonepanel_store::{LocalTransport, LocalTree, Owners, SpecialBits};
 use common::{Asked, ask, basis_content, long, old, send, tree};
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     time::SystemTime,
 };
 
@@ -241,4 +241,48 @@ fn too_many_open_files_are_no_problem_of_a_file() {
         .unwrap();
     let said = String::from_utf8_lossy(&again.stdout);
     assert!(again.status.success() && said.contains("1 passed"), "{said}");
+}
+
+/// What lies at the place of a first name that did not arrive gets no further name.
+#[tokio::test]
+async fn no_further_name_for_what_did_not_arrive() {
+    let temp = tempfile::tempdir().unwrap();
+    materialise(&tree(&[("first", &long(b'o')), ("kept", &long(b'k'))]), temp.path()).unwrap();
+    let target = LocalTree::new(temp.path());
+    let further = |name: &str, first: &Entry| {
+        let kind = EntryKind::File { len: first.len().unwrap(), hardlink_to: Some(first.path.clone()) };
+        Entry { path: path(name), kind, meta: first.meta.clone() }
+    };
+    let (first, kept) = (entry("first", 6000), entry("kept", 5000));
+    target.offer(&root()).await.unwrap();
+    assert!(matches!(target.offer(&first).await.unwrap(), Want::Data { .. }));
+    target.offer(&further("second", &first)).await.unwrap();
+    // It is given up in the middle.
+    target.file(&first).await.unwrap().write(vec![0; 6000].into()).await.unwrap();
+    assert!(matches!(target.offer(&kept).await.unwrap(), Want::Nothing));
+    target.offer(&further("kept-too", &kept)).await.unwrap();
+    let problems = target.finish().await.unwrap();
+    assert_eq!(problems.total(), 1, "{problems:?}");
+    assert_eq!(problems.listed()[0].path, path("second"));
+    assert!(!temp.path().join("second").exists());
+    assert_eq!(fs::read(temp.path().join("kept-too")).unwrap(), long(b'k'));
+}
+
+/// Giving a file away takes its special bits, which it keeps all the same.
+#[tokio::test]
+async fn a_file_that_is_given_away_keeps_its_special_bits() {
+    let temp = tempfile::tempdir().unwrap();
+    materialise(&tree(&[("program", &long(b'p'))]), temp.path()).unwrap();
+    let at = temp.path().join("program");
+    let uid = fs::metadata(&at).unwrap().uid();
+    // Nobody but the superuser can give files away.
+    let other = if uid == 0 { 12_345 } else { uid };
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o4755)).unwrap();
+    let target = LocalTree::new(temp.path()).special_bits(SpecialBits::Set).owners(Owners::Listed);
+    let mut program = entry("program", 5000);
+    let gid = fs::metadata(&at).unwrap().gid();
+    program.meta = EntryMeta { mode: 0o4755, uid: other, gid, ..program.meta };
+    assert!(matches!(target.offer(&program).await.unwrap(), Want::Nothing));
+    let now = fs::metadata(&at).unwrap();
+    assert_eq!((now.mode() & 0o7777, now.uid()), (0o4755, other));
 }

@@ -11,7 +11,7 @@ use clonepanel_core::{
     transport::PullRequest,
     tree::{EntryStream, FileStream, TreeError, TreeSource},
 };
-use rustix::fd::OwnedFd;
+use rustix::{fd::OwnedFd, io::Errno};
 use std::sync::{Arc, PoisonError};
 
 /// The covered part of a directory, made by [`LocalTree::scan`](super::LocalTree::scan). What is not covered is not even listed;
@@ -36,14 +36,22 @@ impl LocalScan {
     /// # Cancel safety
     /// Harmless to drop.
     pub async fn missing(&self, paths: &[RelPath]) -> Result<Vec<RelPath>, TreeError> {
-        let (root, mut paths) = (Arc::clone(&self.root), paths.to_vec());
+        let (root, paths) = (Arc::clone(&self.root), paths.to_vec());
         let look = move || {
-            paths.retain(|path| {
+            let mut missing = Vec::new();
+            for path in paths.into_iter().filter(|path| !path.is_root()) {
                 let (_, name) = handle::split(path.as_bytes());
-                let found = handle::parent_of(&root, path).and_then(|dir| handle::stat_in(dir, name));
-                !path.is_root() && !matches!(found, Ok(Some(_)))
-            });
-            Ok(paths)
+                match handle::parent_of(&root, &path).and_then(|dir| handle::stat_in(dir, name)) {
+                    Ok(Some(_)) => {}
+                    Ok(None) => missing.push(path),
+                    // Any other error is no absence. A link on the way is not followed.
+                    Err(error) => match Errno::from_io_error(&error) {
+                        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => missing.push(path),
+                        _ => return Err(TreeError::from_io("list", &path, error)),
+                    },
+                }
+            }
+            Ok(missing)
         };
         blocking::run(look, |error| TreeError::from_io("list", &RelPath::root(), error)).await
     }

@@ -53,7 +53,10 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Dir,
+    /// Its content is not here yet.
     File,
+    /// A file whose content is here.
+    Whole,
     Other,
 }
 
@@ -92,14 +95,14 @@ impl Pass {
             }
             _ if entry.path.is_root() => return refused("the root of a tree is a directory"),
             EntryKind::File { hardlink_to: Some(first), .. } => {
-                if state.offered.get(first) != Some(&Kind::File) {
+                if !matches!(state.offered.get(first), Some(Kind::File | Kind::Whole)) {
                     return refused("the file that it is a further name of is not in the tree");
                 }
                 state.links.push((entry.path.clone(), first.clone()));
             }
             EntryKind::File { hardlink_to: None, len } => {
                 want = self.want(&mut state, entry, *len).map_err(failed)?;
-                kind = Kind::File;
+                kind = if matches!(want, Want::Nothing) { Kind::Whole } else { Kind::File };
             }
             other => self.make_other(&mut state, entry, other).map_err(|error| match error.kind() {
                 io::ErrorKind::PermissionDenied => {
@@ -185,13 +188,15 @@ impl Pass {
 
     /// Sets owner, mode and time of a name, as far as they differ from what is there.
     fn dress(&self, dir: BorrowedFd<'_>, name: &[u8], meta: &EntryMeta, there: Option<&Stat>) -> io::Result<()> {
-        if self.owners == Owners::Listed && there.is_none_or(|stat| (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid))
-        {
+        let is_given = self.owners == Owners::Listed
+            && there.is_none_or(|stat| (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid));
+        if is_given {
             let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
             rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         let mode = self.mode(meta);
-        if there.is_none_or(|stat| stat.st_mode & 0o7777 != mode) {
+        // Giving a file away takes its setuid and setgid bits.
+        if is_given || there.is_none_or(|stat| stat.st_mode & 0o7777 != mode) {
             set_mode(dir, name, mode)?;
         }
         if there.is_none_or(|stat| handle::mtime(stat) != meta.mtime) {
@@ -211,9 +216,13 @@ impl Pass {
     pub(super) fn finish(&self) -> Problems {
         let mut problems = Problems::new();
         let mut state = self.lock();
-        let State { dirs, undressed, links, .. } = &mut *state;
+        let State { dirs, offered, undressed, links } = &mut *state;
         for (path, first) in &*links {
-            if let Err(error) = self.link(dirs, path, first) {
+            // Whatever lies at the place of a first name that did not arrive, it is not what this name is to have.
+            if offered.get(first) != Some(&Kind::Whole) {
+                let detail = "the content of its first name did not arrive";
+                problems.push(Problem::new(path.clone(), ProblemKind::Failed, detail));
+            } else if let Err(error) = self.link(dirs, path, first) {
                 problems.push(Problem::new(path.clone(), ProblemKind::Failed, error.to_string()));
             }
         }
@@ -327,7 +336,7 @@ impl Temporary {
 
 impl Incoming {
     pub(super) fn new(pass: Arc<Pass>, entry: &Entry) -> Result<Self, TreeError> {
-        let known = pass.lock().offered.get(&entry.path) == Some(&Kind::File);
+        let known = matches!(pass.lock().offered.get(&entry.path), Some(Kind::File | Kind::Whole));
         if !known || !entry.has_content() {
             return Err(TreeError::Refused { path: entry.path.clone(), why: "it was not offered as a file" });
         }
@@ -385,6 +394,7 @@ impl FileSink for Incoming {
             digest.update(&piece);
             file.file.write_all(&piece)?;
             file.complete(&pass, &entry)?;
+            pass.lock().offered.insert(entry.path.clone(), Kind::Whole);
             Ok(digest.finish())
         };
         blocking::run(complete, |error| error).await.map_err(|error| self.failed(error))
