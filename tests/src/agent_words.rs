@@ -44,7 +44,8 @@ impl AgentWords {
     pub fn push(self, root: &[u8]) -> Self {
         let mut body = vec![2];
         put_bytes(&mut body, root);
-        body.extend_from_slice(&[0, 0]);
+        // No paths, no rules, no deletion.
+        body.extend_from_slice(&[0, 0, 0]);
         self.frame(2, &body)
     }
 

@@ -179,6 +179,8 @@ fn one_error_is_told_or_harmless() {
     let edited = edit(&kept.tree, &shape, 12);
     let (mut told, mut harmless) = (0, 0);
     let (mut kinds_told, mut kinds_harmless) = (BTreeSet::new(), BTreeSet::new());
+    // Runs differ by a few calls, so that the last calls of one are beyond the end of another.
+    let mut beyond_the_end = 0;
     for n in 0.. {
         let gate = Arc::new(Noting::new(Faulty::at(n, Fault::Backend)));
         let outcome = back_up(Arc::new(Gated::new(open(dir.path()), Arc::clone(&gate))), &edited);
@@ -196,7 +198,11 @@ fn one_error_is_told_or_harmless() {
         assert_eq!(differences(&edited, &kept_now), [""; 0], "an error at call {n} is not told and did harm");
         block_on(store.delete(&id)).unwrap();
         if !gate.has_struck() {
-            break;
+            beyond_the_end += 1;
+            if beyond_the_end > 5 {
+                break;
+            }
+            continue;
         }
         harmless += 1;
         kinds_harmless.extend(gate.first_failed());
