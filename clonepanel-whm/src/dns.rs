@@ -9,14 +9,20 @@ use crate::{
     client::{WhmClient, parameter},
     error::WhmError,
     loose,
-    settle::{self, Attempt, Sent},
 };
 use async_trait::async_trait;
-use clonepanel_core::dns::{Capabilities, DnsError, DnsProvider, DomainName, Revision, Zone, ZonePlan};
+use clonepanel_core::dns::{Capabilities, Change, DnsError, DnsProvider, DomainName, Revision, Zone, ZonePlan};
 use edit::{Batch, MAX_BATCH_ITEMS, MAX_BATCH_LEN};
 use line::Lines;
 use route::Route;
 use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// After a lost answer the zone is looked at again after these pauses: the change may still be under way.
+const LOOKS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
+/// How long all that looking may take, apart from the calls.
+const LOOKING: Duration = Duration::from_secs(10);
 
 /// The zones that a reseller controls on one WHM server.
 ///
@@ -94,6 +100,64 @@ impl WhmDns {
         Ok(names)
     }
 
+    /// Finds out what became of a change whose answer says nothing, or not enough. While the zone is seen at the old serial, the
+    /// change is sent once more, which the serial makes safe: the server does it at most once.
+    async fn settle(&self, plan: &ZonePlan, route: &Route, batch: &[(String, Vec<u8>)], why: &str) -> Settled {
+        let zone = plan.zone();
+        let mut why = why.to_owned();
+        for may_resend in [true, false] {
+            let mut is_old = false;
+            for pause in LOOKS {
+                sleep(pause).await;
+                match self.lines_by(route, zone).await {
+                    Ok(lines) if is_applied(plan, &lines.zone) => return Ok(lines.zone.revision().clone()),
+                    // Somebody else's change came first, so ours cannot come any more.
+                    Ok(lines) if lines.zone.revision() != plan.base() => return Err(self.conflict(zone)),
+                    Ok(_) => is_old = true,
+                    Err(error) => (why, is_old) = (format!("{why}; then {error}"), false),
+                }
+            }
+            if !(is_old && may_resend) {
+                break;
+            }
+            match self.write(route, zone, plan.base(), batch).await {
+                Err(WhmError::Lost { detail }) => why = detail,
+                Err(error) if !is_stale(&error) => return Err(self.error(error, zone)),
+                _ => {}
+            }
+        }
+        Err(self.unsettled(zone, &why))
+    }
+
+    async fn settle_in_time(&self, plan: &ZonePlan, route: &Route, batch: &[(String, Vec<u8>)], why: &str) -> Settled {
+        match timeout(self.client.deadline() * 2 + LOOKING, self.settle(plan, route, batch, why)).await {
+            Ok(settled) => settled,
+            Err(_) => Err(self.unsettled(plan.zone(), &format!("{why}; and it was not read back in time"))),
+        }
+    }
+
+    /// Reads back what a change that was reported as done has led to.
+    async fn confirm(&self, plan: &ZonePlan, route: &Route, told: Revision) -> Settled {
+        let zone = plan.zone();
+        let lines = match self.lines_by(route, zone).await {
+            Ok(lines) => lines,
+            Err(error) => {
+                return Err(self.unsettled(zone, &format!("it reports success; reading it back failed: {error}")));
+            }
+        };
+        let now = lines.zone.revision();
+        match plan.changes().iter().find(|change| !change_is_applied(change, &lines.zone)) {
+            None => Ok(now.clone()),
+            // Somebody else has written since.
+            Some(_) if *now != told && now != plan.base() => Ok(told),
+            Some(change) => Err(DnsError::Protocol {
+                endpoint: self.client.endpoint().to_owned(),
+                detail: format!("it reports success, and {} is not what was sent", change.key()),
+                source: None,
+            }),
+        }
+    }
+
     fn unsettled(&self, zone: &DomainName, detail: &str) -> DnsError {
         DnsError::Unsettled {
             endpoint: self.client.endpoint().to_owned(),
@@ -101,6 +165,17 @@ impl WhmDns {
             detail: detail.to_owned(),
         }
     }
+}
+
+/// What became of a change.
+type Settled = Result<Revision, DnsError>;
+
+fn change_is_applied(change: &Change, zone: &Zone) -> bool {
+    zone.get(change.key()) == change.to()
+}
+
+fn is_applied(plan: &ZonePlan, zone: &Zone) -> bool {
+    plan.changes().iter().all(|change| change_is_applied(change, zone))
 }
 
 fn is_stale(error: &WhmError) -> bool {
@@ -151,48 +226,16 @@ impl DnsProvider for WhmDns {
             )));
         }
         let batch = batch.into_parameters();
-        settle::apply(&MassEdit { dns: self, plan, route, batch }).await
-    }
-}
-
-/// A plan on its way.
-struct MassEdit<'a> {
-    dns: &'a WhmDns,
-    plan: &'a ZonePlan,
-    route: Route,
-    batch: Vec<(String, Vec<u8>)>,
-}
-
-#[async_trait]
-impl Attempt for MassEdit<'_> {
-    fn plan(&self) -> &ZonePlan {
-        self.plan
-    }
-
-    fn endpoint(&self) -> &str {
-        self.dns.client.endpoint()
-    }
-
-    fn deadline(&self) -> Duration {
-        self.dns.client.deadline()
-    }
-
-    async fn look(&self) -> Result<Zone, DnsError> {
-        Ok(self.dns.lines_by(&self.route, self.plan.zone()).await?.zone)
-    }
-
-    async fn send(&self) -> Sent {
-        let zone = self.plan.zone();
-        match self.dns.write(&self.route, zone, self.plan.base(), &self.batch).await {
-            Ok(told) => Sent::Done(Some(told)),
-            Err(error) if is_stale(&error) => Sent::Stale,
-            Err(WhmError::Lost { detail }) => Sent::Lost(detail),
+        match self.write(&route, zone, plan.base(), &batch).await {
+            Ok(told) => self.confirm(plan, &route, told).await,
+            Err(error) if is_stale(&error) => Err(self.conflict(zone)),
+            Err(WhmError::Lost { detail }) => self.settle_in_time(plan, &route, &batch, &detail).await,
             // An exception inside of the server says nothing about what was done before it.
-            Err(error @ WhmError::Refused { .. }) => match self.look().await {
-                Ok(now) if now.revision() == self.plan.base() => Sent::Failed(self.dns.error(error, zone)),
-                _ => Sent::Lost(error.to_string()),
+            Err(error @ WhmError::Refused { .. }) => match self.lines_by(&route, zone).await {
+                Ok(lines) if lines.zone.revision() == plan.base() => Err(self.error(error, zone)),
+                _ => self.settle_in_time(plan, &route, &batch, &error.to_string()).await,
             },
-            Err(error) => Sent::Failed(self.dns.error(error, zone)),
+            Err(error) => Err(self.error(error, zone)),
         }
     }
 }

@@ -1,8 +1,7 @@
-//! The hosting side of ClonePanel: the zones of a WHM server, with a reseller's rights, and those of any name server that takes
-//! dynamic updates.
+//! The hosting side of ClonePanel: the zones of a WHM server, with a reseller's rights.
 //!
 //! [`WhmClient`] speaks WHM's API 1, and an account's UAPI through it, over TLS that is never unchecked; [`WhmDns`] is a
-//! [`DnsProvider`](clonepanel_core::dns::DnsProvider) on top of it. [`UpdateDns`] is another, for one's own name servers.
+//! [`DnsProvider`](clonepanel_core::dns::DnsProvider) on top of it.
 //!
 //! A write whose answer is lost is never sent again blindly: the zone is read back and compared. What the server tells is
 //! read leniently (numbers as text, lists that are `null`) and believed sparingly: every change is read back.
@@ -14,12 +13,9 @@ mod error;
 mod loose;
 mod options;
 mod refusals;
-mod settle;
 mod tls;
-mod update;
 
 pub use client::WhmClient;
 pub use dns::WhmDns;
 pub use error::WhmError;
 pub use options::{Trust, WhmOptions};
-pub use update::{KeyAlgorithm, KeyError, UpdateDns, UpdateOptions};

@@ -1,6 +1,6 @@
 //! [`Bind`]: a real BIND on this machine, with zones from files.
 
-use clonepanel_core::dns::{DomainName, RecordData, RecordSet, Soa, Zone};
+use clonepanel_core::dns::{DomainName, Zone};
 use std::{
     fs,
     net::{TcpListener, UdpSocket},
@@ -90,36 +90,12 @@ impl Bind {
         Ok(())
     }
 
-    /// Makes it answer for this zone, in the place of one of that name, and take updates with [`UPDATE_KEY`].
-    ///
-    /// # Panics
-    /// When it does not take it.
-    pub fn place_dynamic(&self, zone: &Zone) {
-        let name = zone.name().to_string().trim_end_matches('.').to_owned();
-        let last = self.serial(&name);
-        let file = self.file(&name);
-        if last.is_some() {
-            self.control(&["delzone", &name]);
-            // What updates have written beside the file.
-            drop(fs::remove_file(file.with_extension("db.jnl")));
-        }
-        let (zone, serial) = after(zone, last);
-        fs::write(&file, zone.to_string()).expect("write a zone");
-        let clause = format!("{{ type primary; file \"{}\"; allow-update {{ key update; }}; }};", file.display());
-        self.control(&["addzone", &name, &clause]);
-        self.wait_for(&name, serial);
-    }
-
     /// Reads the file of a zone anew, and waits until it is served.
     ///
     /// # Panics
     /// When it is not served in time.
     pub fn reload(&self, zone: &str, serial: u32) {
         self.control(&["reload", zone]);
-        self.wait_for(zone, serial);
-    }
-
-    fn wait_for(&self, zone: &str, serial: u32) {
         let started = Instant::now();
         while self.serial(zone) != Some(serial) {
             assert!(started.elapsed() < Duration::from_secs(20), "serial {serial} is not served: {}", self.log());
@@ -136,7 +112,8 @@ impl Bind {
     /// The serial that it answers with.
     #[must_use]
     pub fn serial(&self, zone: &str) -> Option<u32> {
-        serial(self.port, zone)
+        let answer = self.dig(&["+short", zone, "SOA"]);
+        answer.split(' ').nth(2)?.parse().ok()
     }
 
     /// The zone as it gives it away; `None` when it has none of that name.
@@ -145,7 +122,10 @@ impl Bind {
     /// When what it gives cannot be read.
     #[must_use]
     pub fn transfer(&self, zone: &DomainName) -> Option<Zone> {
-        transfer(self.port, zone)
+        let text = self.dig(&["+noall", "+answer", "+noidnout", &zone.to_string(), "AXFR"]);
+        let read = Zone::parse(zone, text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let is_there = read.soa().is_some();
+        is_there.then_some(read)
     }
 
     /// What dig says.
@@ -154,7 +134,16 @@ impl Bind {
     /// When it cannot be run.
     #[must_use]
     pub fn dig(&self, arguments: &[&str]) -> String {
-        dig(self.port, arguments)
+        let mut dig = Command::new("dig");
+        dig.args(["@127.0.0.1", "-p", &self.port.to_string(), "+norecurse", "+tries=1", "+time=5"]).args(arguments);
+        String::from_utf8_lossy(&run(&mut dig).stdout).lines().filter(|line| !line.starts_with(';')).fold(
+            String::new(),
+            |mut text, line| {
+                text.push_str(line);
+                text.push('\n');
+                text
+            },
+        )
     }
 
     fn control(&self, arguments: &[&str]) {
@@ -185,47 +174,10 @@ impl Bind {
 
 impl Drop for Bind {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("named: {}", self.log());
-        }
         let child = self.child.get_mut().expect("no panic");
         drop(child.kill());
         drop(child.wait());
     }
-}
-
-/// The name and the secret of the key that servers take updates with.
-pub const UPDATE_KEY: (&str, &str) = ("update", "Y2xvbmVwYW5lbC10ZXN0LXVwZGF0ZS1rZXktMDAwMDA=");
-
-/// What dig says of the server on this port.
-pub(crate) fn dig(port: u16, arguments: &[&str]) -> String {
-    let mut dig = Command::new("dig");
-    dig.args(["@127.0.0.1", "-p", &port.to_string(), "+norecurse", "+tries=1", "+time=5"]).args(arguments);
-    let output = run(&mut dig).stdout;
-    let text = String::from_utf8_lossy(&output);
-    text.lines().filter(|line| !line.starts_with(';')).flat_map(|line| [line, "\n"]).collect()
-}
-
-pub(crate) fn serial(port: u16, zone: &str) -> Option<u32> {
-    dig(port, &["+short", zone, "SOA"]).split(' ').nth(2)?.parse().ok()
-}
-
-pub(crate) fn transfer(port: u16, zone: &DomainName) -> Option<Zone> {
-    let text = dig(port, &["+noall", "+answer", "+noidnout", &zone.to_string(), "AXFR"]);
-    let read = Zone::parse(zone, text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
-    let is_there = read.soa().is_some();
-    is_there.then_some(read)
-}
-
-/// The zone with the serial after `last`.
-pub(crate) fn after(zone: &Zone, last: Option<u32>) -> (Zone, u32) {
-    let mut zone = zone.clone();
-    let name = zone.name().clone();
-    let soa = zone.soa().expect("an SOA").clone();
-    let serial = last.map_or(soa.serial, |last| last + 1);
-    let soa = RecordSet::new(name, 3600, [RecordData::Soa(Soa { serial, ..soa })]).expect("a set");
-    zone.insert(soa).expect("within");
-    (zone, serial)
 }
 
 /// Well known and used on the loopback for the length of a test.
@@ -235,12 +187,10 @@ fn config(dir: &Path, port: u16, control_port: u16) -> String {
     let dir = dir.display();
     format!(
         "key control {{ algorithm hmac-sha256; secret \"{CONTROL_SECRET}\"; }};\n\
-         key {} {{ algorithm hmac-sha256; secret \"{}\"; }};\n\
          controls {{ inet 127.0.0.1 port {control_port} allow {{ 127.0.0.1; }} keys {{ control; }}; }};\n\
          options {{ directory \"{dir}\"; pid-file none; session-keyfile none; listen-on port {port} {{ 127.0.0.1; }};\n\
          listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; notify no; allow-new-zones yes;\n\
-         allow-transfer {{ any; }}; zone-statistics no; version \"test\"; }};\n",
-        UPDATE_KEY.0, UPDATE_KEY.1
+         allow-transfer {{ any; }}; zone-statistics no; version \"test\"; }};\n"
     )
 }
 
@@ -251,17 +201,17 @@ fn control(port: u16) -> String {
     )
 }
 
-pub(crate) fn program(name: &str) -> PathBuf {
+fn program(name: &str) -> PathBuf {
     let places = ["/usr/sbin", "/usr/bin", "/usr/local/sbin"].map(|place| Path::new(place).join(name));
     places.into_iter().find(|path| path.exists()).unwrap_or_else(|| panic!("{name} is missing: tests/run installs it"))
 }
 
-pub(crate) fn run(command: &mut Command) -> Output {
+fn run(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}: tests/run installs it"))
 }
 
 /// A port that is free for UDP and TCP.
-pub(crate) fn free_port() -> u16 {
+fn free_port() -> u16 {
     loop {
         let port = TcpListener::bind(("127.0.0.1", 0)).expect("bind").local_addr().expect("address").port();
         if UdpSocket::bind(("127.0.0.1", port)).is_ok() {

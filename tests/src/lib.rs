@@ -7,7 +7,6 @@
 mod agent_words;
 mod bind;
 mod fingerprint;
-mod knot;
 mod lacking;
 mod mariadb;
 mod namespace;
@@ -19,9 +18,8 @@ mod tool;
 mod whm;
 
 pub use agent_words::AgentWords;
-pub use bind::{Bind, UPDATE_KEY};
+pub use bind::Bind;
 pub use fingerprint::Fingerprint;
-pub use knot::Knot;
 pub use lacking::may_lack;
 pub use mariadb::MariaDb;
 pub use namespace::in_own_mounts;

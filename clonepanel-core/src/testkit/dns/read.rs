@@ -89,7 +89,7 @@ fn hard(now: &Zone) -> Zone {
     let mut zone = with(
         now,
         "* A 192.0.2.20\n*.sub A 192.0.2.21\n_dmarc 1 TXT \"v=DMARC1; p=none; pct=50%25\"\na+b TXT \"a+b\"\na=b&c TXT \"a=b&c\"\n\
-         x2 2147483647 AAAA ::ffff:192.0.2.1\nx3 0 AAAA ::\nmx MX 65535 mail.contract.example.\n\
+         x2 2147483647 AAAA ::ffff:192.0.2.1\nx3 0 AAAA ::\nmx MX 65535 mx.contract.example.\n\
          mx MX 0 mx2.example.net.\n_x._udp SRV 0 0 0 .\n_y._udp SRV 65535 65535 65535 mail.contract.example.\n\
          under_score CNAME _target.example.net.\n_caa CAA 128 issuewild \"ca.example; account=\\\"1\\\"; x=a+b%20c\"",
     );
