@@ -81,7 +81,7 @@ pub trait SnapshotStore: Send + Sync {
 
 /// Writes one snapshot. As a [`TreeSink`] it takes entries and contents; **S4** dropping it costs nothing and blocks nobody.
 ///
-/// - **S5** an entry answered [`Want::Nothing`](crate::tree::Want::Nothing) reads back with the content of its base;
+/// - **S5** an entry answered [`Want::Nothing`] reads back with the content of its base;
 ///   a file of the audited slice is not answered so;
 /// - **S6** writing never changes an older snapshot, not by a byte and not by an attribute;
 /// - **S10** names that are not UTF-8, empty files, symbolic links, hard-link groups, modes and times round-trip; an owner's or

@@ -56,7 +56,7 @@ pub trait Transport: Send + Sync {
     ///
     /// - **T9** afterwards the far end holds every entry of the source, exactly;
     /// - **T10** nothing is deleted there unless the request says so, and never more than it allows, by number or by share:
-    ///   what is [`leaving`] is counted before anything is deleted;
+    ///   what is [`leaving()`] is counted before anything is deleted;
     /// - **T11** when only some paths are wanted, nothing beside them is written or deleted.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Our own far end: [`AgentTransport`] and [`serve`] speak the protocol of `docs/agent-protocol.md` over any pair of pipes.
+//! Our own far end: [`AgentTransport`] and [`serve()`] speak the protocol of `docs/agent-protocol.md` over any pair of pipes.
 //!
 //! In a pull the serving end is the sender and in a push the calling end is; so there is one `sender` (over a
 //! [`TreeSource`](clonepanel_core::tree::TreeSource)) and one `receiver` (over a [`TreeSink`](clonepanel_core::tree::TreeSink)), and
