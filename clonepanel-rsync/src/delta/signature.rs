@@ -187,8 +187,8 @@ impl SignatureBuilder {
             self.rest.clear();
         }
         let (now, later) = piece.split_at(piece.len() / at_once * at_once);
-        for blocks in now.chunks_exact(at_once) {
-            self.put(blocks);
+        if !now.is_empty() {
+            self.put(now);
         }
         self.rest.extend_from_slice(later);
     }
