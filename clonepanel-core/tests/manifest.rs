@@ -55,6 +55,7 @@ fn full_info() -> SnapshotInfo {
             unchanged_files: 5,
             added_files: 6,
             changed_files: 7,
+            confirmed_files: 0,
             removed_files: 8,
             carried_files: 9,
             new_bytes: u64::MAX,
@@ -177,6 +178,17 @@ fn problems_beyond_the_listed_ones_are_counted() {
     let (read, ..) = decode([&encode(&info, &[])[..]]);
     assert_eq!(read.unwrap().problems, info.problems);
     assert!(info.problems.hides_losses());
+}
+
+/// Files that were confirmed are written where there are any; a manifest from before they were counted has none.
+#[test]
+fn confirmed_files_are_read_back() {
+    let mut info = full_info();
+    info.tally.confirmed_files = 6;
+    let text = encode(&info, &[]);
+    assert!(text.windows(13).any(|bytes| bytes == b" confirmed=6\n"), "{}", text.escape_ascii());
+    let (read, ..) = decode([&text[..]]);
+    assert_eq!(read.unwrap().tally, info.tally);
 }
 
 #[test]

@@ -167,19 +167,27 @@ fn suspicion(value: &[u8]) -> Option<Suspicion> {
 
 fn tally(value: &[u8]) -> Option<Tally> {
     let mut tally = Tally::default();
-    let mut fields = value.split(|&b| b == b' ');
+    let mut fields = value.split(|&b| b == b' ').peekable();
     for (name, number) in slots(&mut tally) {
-        let value = fields.next()?.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-        *number = field::parse_decimal(value)?;
+        let value = fields.next_if(|field| name != CONFIRMED || field.starts_with(name.as_bytes()));
+        let Some(value) = value else {
+            // What is only written where it is not zero.
+            if name == CONFIRMED { continue } else { return None }
+        };
+        *number = field::parse_decimal(value.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?)?;
     }
     fields.next().is_none().then_some(tally)
 }
 
-fn numbers(tally: &Tally) -> [(&'static str, u64); 10] {
-    slots(&mut { *tally }).map(|(name, number)| (name, *number))
+/// Came later than the others: a manifest without it is one of a version that did not count them, or has none.
+const CONFIRMED: &str = "confirmed";
+
+fn numbers(tally: &Tally) -> impl Iterator<Item = (&'static str, u64)> {
+    let numbers = slots(&mut { *tally }).map(|(name, number)| (name, *number));
+    numbers.into_iter().filter(|&(name, number)| name != CONFIRMED || number > 0)
 }
 
-fn slots(tally: &mut Tally) -> [(&'static str, &mut u64); 10] {
+fn slots(tally: &mut Tally) -> [(&'static str, &mut u64); 11] {
     let Tally {
         dirs,
         files,
@@ -188,6 +196,7 @@ fn slots(tally: &mut Tally) -> [(&'static str, &mut u64); 10] {
         unchanged_files,
         added_files,
         changed_files,
+        confirmed_files,
         removed_files,
         carried_files,
         new_bytes,
@@ -203,5 +212,6 @@ fn slots(tally: &mut Tally) -> [(&'static str, &mut u64); 10] {
         ("removed", removed_files),
         ("carried", carried_files),
         ("new-bytes", new_bytes),
+        (CONFIRMED, confirmed_files),
     ]
 }

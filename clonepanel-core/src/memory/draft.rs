@@ -130,7 +130,11 @@ impl Draft {
             let path = &offered.entry.path;
             let mut entry = offered.entry.clone();
             let (digest, content) = match self.origin(offered) {
-                Origin::Arrived(digest, content) => (Some(*digest), Some(Arc::clone(content))),
+                Origin::Arrived(digest, content) => {
+                    let older = base.and_then(|base| base.find(path)).and_then(|older| older.record.content);
+                    tally.confirmed_files += u64::from(older == Some(*digest));
+                    (Some(*digest), Some(Arc::clone(content)))
+                }
                 Origin::Base(older) => (older.record.content, older.content.clone()),
                 Origin::Itself => (None, None),
                 Origin::Awaited | Origin::Name(_) => {

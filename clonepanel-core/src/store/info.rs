@@ -80,6 +80,8 @@ pub struct Tally {
     pub added_files: u64,
     /// Files whose path is in the base with another content, or whose content was asked for again.
     pub changed_files: u64,
+    /// Of the changed files, those whose content was asked for again and is what the base has.
+    pub confirmed_files: u64,
     /// Files of the base whose path is not here (known at the commit).
     pub removed_files: u64,
     /// Files that were carried forward from the base because the source could not give them.

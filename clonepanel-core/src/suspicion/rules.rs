@@ -134,8 +134,8 @@ fn mass_deleted(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Opt
 }
 
 fn contents_changed(rules: &SuspicionRules, base: &SnapshotInfo, now: &Tally) -> Option<Suspicion> {
-    let (changed, of) = (now.changed_files, now.changed_files + now.unchanged_files);
-    // Files that were only asked for again count as changed too, as after a restore: most bytes must be new as well.
+    let (changed, of) = (now.changed_files - now.confirmed_files, now.changed_files + now.unchanged_files);
+    // Contents that were here before are no break-in, as after a restore of an older version: most bytes must be new as well.
     if rules.is_most(changed, of, rules.min_files) && now.new_bytes > now.bytes / 2 {
         return Some(Suspicion::ContentsChanged { changed, of });
     }
@@ -205,9 +205,16 @@ mod tests {
     fn ordinary_changes_are_not_suspicious() {
         let half = Tally { files: 500, bytes: 500 << 20, unchanged_files: 500, changed_files: 0, ..ordinary() };
         let doubled = Tally { files: 2000, bytes: 2000 << 20, added_files: 1000, new_bytes: 1000 << 20, ..ordinary() };
+        let asked_again = Tally {
+            unchanged_files: 100,
+            changed_files: 900,
+            confirmed_files: 850,
+            new_bytes: 900 << 20,
+            ..ordinary()
+        };
         let half_changed = Tally { unchanged_files: 500, changed_files: 500, new_bytes: 500 << 20, ..ordinary() };
         let carried = Tally { unchanged_files: 10, changed_files: 0, carried_files: 990, ..ordinary() };
-        for now in [ordinary(), Tally { removed_files: 500, ..half }, doubled, half_changed, carried] {
+        for now in [ordinary(), Tally { removed_files: 500, ..half }, doubled, asked_again, half_changed, carried] {
             assert_eq!(judged(&[], now), [""; 0], "{now:?}");
         }
     }

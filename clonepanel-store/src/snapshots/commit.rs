@@ -213,6 +213,12 @@ fn tally(draft: &Draft, table: &Table, order: &[RowId]) -> Tally {
         if row.has(STORED) && !row.has(SUCCEEDS) && old.is_none_or(|old| old.content() != row.content()) {
             tally.new_bytes += row.len;
         }
+        if let Some(old) = old
+            && !row.has(CARRIED)
+            && !row.has(UNCHANGED)
+        {
+            tally.confirmed_files += u64::from(old.content() == row.content());
+        }
         *match old {
             _ if row.has(CARRIED) => &mut tally.carried_files,
             Some(_) if row.has(UNCHANGED) => &mut tally.unchanged_files,

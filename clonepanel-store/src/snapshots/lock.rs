@@ -11,7 +11,16 @@ use std::io;
 /// The right to write snapshots of one source.
 #[derive(Debug)]
 pub(crate) struct SourceLock {
-    _file: OwnedFd,
+    file: OwnedFd,
+}
+
+impl Drop for SourceLock {
+    /// Closing alone would not do: a child process that is just being started has a copy of every descriptor until it becomes
+    /// the program it is to run, and would hold the lock for that long.
+    fn drop(&mut self) {
+        // Where it fails, closing gives the lock back.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl SourceLock {
@@ -27,7 +36,7 @@ impl SourceLock {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(locks, source.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }

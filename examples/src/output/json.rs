@@ -108,6 +108,7 @@ pub(crate) fn snapshot(info: &SnapshotInfo) -> Value {
         "unchanged_files": tally.unchanged_files,
         "added_files": tally.added_files,
         "changed_files": tally.changed_files,
+        "confirmed_files": tally.confirmed_files,
         "removed_files": tally.removed_files,
         "carried_files": tally.carried_files,
         "new_bytes": tally.new_bytes,

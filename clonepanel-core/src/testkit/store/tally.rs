@@ -15,7 +15,7 @@ use crate::{
     testkit::path,
     tree::{TreeSink, Under},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const FEW: usize = 3;
 const MANY: usize = 12;
@@ -120,15 +120,17 @@ async fn commit(
 /// The numbers are those of the records, and are what was judged.
 async fn check(store: &dyn SnapshotStore, base: &SnapshotInfo, info: &SnapshotInfo) {
     let before = everything(store, &base.id).await.records;
-    let before: BTreeSet<_> = before.iter().filter(|record| record.content.is_some()).map(path_of).collect();
+    let before: BTreeMap<_, _> =
+        before.iter().filter_map(|record| Some((path_of(record), record.content?))).collect();
     let records = everything(store, &info.id).await.records;
     let mut tally = Tally {
         unchanged_files: info.tally.unchanged_files,
         changed_files: info.tally.changed_files,
+        confirmed_files: info.tally.confirmed_files,
         new_bytes: info.tally.new_bytes,
         ..Tally::default()
     };
-    let mut looked_at = 0;
+    let (mut looked_at, mut the_same) = (0, 0);
     for record in &records {
         let Some(content) = record.content else {
             *(if record.entry.is_dir() { &mut tally.dirs } else { &mut tally.others }) += 1;
@@ -136,17 +138,21 @@ async fn check(store: &dyn SnapshotStore, base: &SnapshotInfo, info: &SnapshotIn
         };
         tally.files += 1;
         tally.bytes += content.len;
-        *(match before.contains(path_of(record)) {
+        let old = before.get(path_of(record)).filter(|_| !record.marks.carried);
+        the_same += u64::from(old == Some(&content));
+        *(match old {
             _ if record.marks.carried => &mut tally.carried_files,
-            true => &mut looked_at,
-            false => &mut tally.added_files,
+            Some(_) => &mut looked_at,
+            None => &mut tally.added_files,
         }) += 1;
     }
     let now: BTreeSet<_> = records.iter().filter(|record| record.content.is_some()).map(path_of).collect();
-    tally.removed_files = before.difference(&now).count() as u64;
+    tally.removed_files = before.keys().filter(|path| !now.contains(*path)).count() as u64;
     hold!("S15", info.tally == tally, "the tally of {} is {:?}, and it holds {tally:?}", info.id, info.tally);
     let compared = tally.unchanged_files + tally.changed_files;
     hold!("S15", compared == looked_at, "{compared} files were there before, and it holds {looked_at} of them");
+    let unchanged = tally.unchanged_files + tally.confirmed_files;
+    hold!("S15", unchanged == the_same, "{unchanged} files are said to be the same as before, and {the_same} are");
     let judged = suspicion::judge(&rules(), Some(base), &tally);
     hold!("S15", info.suspicions == judged, "{} is suspected of {:?}, not {judged:?}", info.id, info.suspicions);
 }
