@@ -7,6 +7,9 @@ use tokio::time::{Instant, sleep_until};
 /// Progress is averaged over so many time-outs: a far end may well search a large file for one of them.
 const AVERAGED: u32 = 4;
 
+/// No disk of a server is slower than this, in bytes a second.
+const SLOWEST_DISK: u64 = 1 << 20;
+
 /// A bandwidth limit, a progress time-out and a least progress.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -104,6 +107,12 @@ impl Pace {
 
     pub(crate) async fn wait_to_move(&self) {
         sleep_until(self.next_move).await;
+    }
+
+    /// How many whole time-outs a slow disk needs for so many bytes.
+    pub(crate) fn time_outs_to_read(&self, len: u64) -> u32 {
+        let in_one = (u128::from(SLOWEST_DISK) * self.timeout.as_millis() / 1000).max(1);
+        u32::try_from(u128::from(len) / in_one).unwrap_or(u32::MAX)
     }
 
     /// How long silence may last when so much patience is due.

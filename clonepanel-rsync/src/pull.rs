@@ -129,8 +129,7 @@ impl<'a> Pull<'a> {
             }
             buffer.reserve(READ);
             let may_read = pace.may_move();
-            // A walk over many files on a slow disk says nothing for long.
-            let patience = if self.preamble.is_searching() { SEARCH_PATIENCE } else { 1 };
+            let patience = self.patience(&pace);
             pace.progress(self.receiver.progress());
             let useful = self.reported + self.receiver.progress() + self.report.matched_bytes;
             pace.keeps_up(useful, patience).map_err(Broken::Dripping)?;
@@ -165,6 +164,18 @@ impl<'a> Pull<'a> {
                 () = pace.wait_too_long(patience) => return Err(Broken::Silent(pace.patience(patience))),
             }
         }
+    }
+
+    /// How many time-outs of silence are no trouble now.
+    fn patience(&self, pace: &Pace) -> u32 {
+        // A walk over many files on a slow disk says nothing for long.
+        if self.preamble.is_searching() {
+            return SEARCH_PATIENCE;
+        }
+        // The length is that of our own older version, not what the far end says.
+        let next = || self.receiver.next_answer().and_then(|index| self.asked.get(&index)).map(Asked::compared);
+        let compared = self.current.as_ref().map(FileInProgress::compared).or_else(next);
+        1 + pace.time_outs_to_read(compared.unwrap_or(0))
     }
 
     fn feed(&mut self, buffer: &mut BytesMut, pace: &mut Pace) -> Result<(), Broken> {

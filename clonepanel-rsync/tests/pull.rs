@@ -91,6 +91,37 @@ fn every_protocol() {
     }
 }
 
+/// A far end that compares a large file on a slow disk has nothing to say meanwhile, and is waited for.
+#[test]
+fn a_long_comparison_is_no_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let scripts = tempfile::tempdir().unwrap();
+    let content: Vec<u8> = (0_u32..2 << 20).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+    std::fs::write(folder.path().join("large"), &content).unwrap();
+    let said = scripts.path().join("said");
+    // The second time, the far end falls silent in the middle of what it said the first time.
+    let measured = stand_in(scripts.path(), "measured", &format!("rsync \"$@\" | tee {}", said.display()));
+    let slow = |len: u64| {
+        let script = format!("rsync \"$@\" | {{ dd bs=1 count={len} 2>/dev/null; sleep 3; cat; }}");
+        stand_in(scripts.path(), "slow", &script)
+    };
+    let try_with = |options: RsyncOptions, older: &[u8]| {
+        let into = MemoryTree::new();
+        into.put_file(path("large"), older.to_vec(), Timestamp::default()).unwrap();
+        let options = options.compression(Compression::Off).change_detection(ChangeDetection::SizeAndTime);
+        let options = options.progress_timeout(Duration::from_secs(1)).minimum_progress(0);
+        let report = try_pull(folder.path(), options, &PullRequest::new(), &into)?;
+        assert!(into.content(&path("large")).unwrap() == content);
+        Ok(report)
+    };
+    assert_eq!(try_with(measured, &content).unwrap().literal_bytes, 0);
+    let half = std::fs::metadata(&said).unwrap().len() / 2;
+    assert_eq!(try_with(slow(half), &content).unwrap().literal_bytes, 0);
+    // Without a large file to compare, silence is silence.
+    let silent = try_with(slow(half), b"short").unwrap_err();
+    assert!(matches!(&silent, TransportError::Interrupted { detail, .. } if detail.contains("nothing came")), "{silent}");
+}
+
 /// More entries than the sender lists ahead, in many directories and in one.
 #[test]
 fn many_entries_do_not_stall() {

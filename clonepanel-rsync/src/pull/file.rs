@@ -31,6 +31,11 @@ impl Asked {
     pub(super) const fn new(entry: Entry, basis: Option<Arc<dyn Basis>>) -> Self {
         Self { entry, basis, strong: StrongLength::ByLength }
     }
+
+    /// How many bytes the far end compares before it may have anything to say: what is unchanged costs no word.
+    pub(super) fn compared(&self) -> u64 {
+        self.basis.as_ref().map_or(0, |basis| basis.len())
+    }
 }
 
 /// The file whose content is arriving.
@@ -42,6 +47,13 @@ pub(super) struct FileInProgress {
     basis_is_bad: bool,
     /// The sink does not take it: another try would be no use.
     is_refused: bool,
+}
+
+impl FileInProgress {
+    /// As [`Asked::compared`].
+    pub(super) fn compared(&self) -> u64 {
+        self.asked.compared()
+    }
 }
 
 impl Pull<'_> {

@@ -231,6 +231,11 @@ impl Receiver {
         self.session.as_ref().map_or(0, |session| session.requests.len())
     }
 
+    /// The request that the peer is to answer next.
+    pub(crate) fn next_answer(&self) -> Option<u32> {
+        self.session.as_ref()?.requests.front().map(|request| request.index)
+    }
+
     /// Error bits that the peer reported: 1 general, 2 vanished, 4 deletions skipped.
     pub(crate) fn io_error(&self) -> i32 {
         self.session.as_ref().map_or(0, |session| session.io_error | session.lists.io_error())
