@@ -119,7 +119,10 @@ fn a_long_comparison_is_no_silence() {
     assert_eq!(try_with(slow(half), &content).unwrap().literal_bytes, 0);
     // Without a large file to compare, silence is silence.
     let silent = try_with(slow(half), b"short").unwrap_err();
-    assert!(matches!(&silent, TransportError::Interrupted { detail, .. } if detail.contains("nothing came")), "{silent}");
+    assert!(
+        matches!(&silent, TransportError::Interrupted { detail, .. } if detail.contains("nothing came")),
+        "{silent}"
+    );
 }
 
 /// More entries than the sender lists ahead, in many directories and in one.

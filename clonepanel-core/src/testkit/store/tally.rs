@@ -120,8 +120,7 @@ async fn commit(
 /// The numbers are those of the records, and are what was judged.
 async fn check(store: &dyn SnapshotStore, base: &SnapshotInfo, info: &SnapshotInfo) {
     let before = everything(store, &base.id).await.records;
-    let before: BTreeMap<_, _> =
-        before.iter().filter_map(|record| Some((path_of(record), record.content?))).collect();
+    let before: BTreeMap<_, _> = before.iter().filter_map(|record| Some((path_of(record), record.content?))).collect();
     let records = everything(store, &info.id).await.records;
     let mut tally = Tally {
         unchanged_files: info.tally.unchanged_files,
