@@ -28,6 +28,8 @@
 //!   device: `major:minor`. `carried` may stand in any record;
 //! - last the path.
 //!
+//! The tally goes on with `confirmed=` where it is not 0.
+//!
 //! Spaces, backslashes, control characters and whatever is not UTF-8 stand as `\xNN`. The footer counts the records and
 //! hashes (BLAKE3) everything before it: a manifest without a right footer is none. There is one way to write each manifest,
 //! and the decoder takes no other.
