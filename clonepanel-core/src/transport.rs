@@ -14,7 +14,7 @@ pub use error::TransportError;
 pub use far::list_far;
 pub use leaving::leaving;
 pub use report::TransferReport;
-pub use request::{Deletion, PullRequest, PushRequest};
+pub use request::{Comparison, Deletion, PullRequest, PushRequest};
 
 use crate::{
     observer::Observer,
@@ -54,10 +54,12 @@ pub trait Transport: Send + Sync {
 
     /// Writes the tree of `source` to the far end.
     ///
-    /// - **T9** afterwards the far end holds every entry of the source, exactly;
+    /// - **T9** afterwards the far end holds every entry of the source, exactly, but for what T12 is about;
     /// - **T10** nothing is deleted there unless the request says so, and never more than it allows, by number or by share:
     ///   what is [`leaving()`] is counted before anything is deleted;
-    /// - **T11** when only some paths are wanted, nothing beside them is written or deleted.
+    /// - **T11** when only some paths are wanted, nothing beside them is written or deleted;
+    /// - **T12** with [`Comparison::Content`] a file that is there in the same length and time has the source's content afterwards,
+    ///   too.
     ///
     /// # Errors
     /// [`TransportError`] by what to do next; [`TransportError::Unsupported`] from a transport that only reads.

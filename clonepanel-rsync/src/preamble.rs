@@ -10,7 +10,12 @@ use crate::{
     partial::PARTIAL_DIR,
 };
 use bytes::{Buf, BytesMut};
-use clonepanel_core::{entry::Freshness, path::RelPath, time::Timestamp, transport::PullRequest};
+use clonepanel_core::{
+    entry::Freshness,
+    path::RelPath,
+    time::Timestamp,
+    transport::{Comparison, PullRequest},
+};
 use std::{collections::HashSet, time::Duration};
 
 /// How much text a login shell may print before the report.
@@ -64,10 +69,12 @@ pub(crate) struct PushCommand {
 impl PushCommand {
     /// Writes to `root`, which is made when it is missing. With a limit the far end deletes what it was not told of, last of
     /// all.
-    pub(crate) fn new(root: &[u8], max_delete: Option<u64>, options: &RsyncOptions) -> Self {
-        // Without `i`: the whole list goes first. Without `I`: partial files are no place to write to.
+    pub(crate) fn new(root: &[u8], comparison: Comparison, max_delete: Option<u64>, options: &RsyncOptions) -> Self {
+        // Behind `e`: without `i`, the whole list goes first; without `I`, partial files are no place to write to.
         let compresses = if options.wanted().compressors.is_empty() { "" } else { "z" };
-        let letters = format!("-logDtprH{compresses}e.LfxCvu");
+        // The far end asks for every file, with the sums of what it has: there is no need to know all hashes beforehand.
+        let ignores_times = if comparison == Comparison::Content { "I" } else { "" };
+        let letters = format!("-logDtprH{ignores_times}{compresses}e.LfxCvu");
         let mut words = vec![options.rsync_program.clone(), b"--server".to_vec(), letters.into_bytes()];
         words.extend([b"--partial-dir".to_vec(), PARTIAL_DIR.to_vec()]);
         if let Some(limit) = max_delete {

@@ -24,11 +24,17 @@ use clonepanel_core::{
     tree::{TreeError, TreeSink, Want},
 };
 use file::{Asked, FileInProgress};
-use std::collections::HashMap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{collections::HashMap, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
 /// One read takes at most this much; a pipe of Linux holds as much.
 const READ: usize = 64 * 1024;
+/// Less than this waits for more before it is sent, but not for long: each packet costs more than the few bytes of an answer.
+const WORTH_WRITING: usize = 4 * 1024;
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 /// While more than this waits to be sent, no further entry is answered.
 const MAX_BACKLOG: usize = 1 << 20;
 /// While so many requests are not answered, no further one is made.
@@ -115,13 +121,19 @@ impl<'a> Pull<'a> {
         let mut buffer = BytesMut::with_capacity(READ);
         let mut errors = [0; 4096];
         let mut errors_are_open = true;
+        let mut waits_since = None;
         loop {
-            let begun = tokio::time::Instant::now();
+            let begun = Instant::now();
             self.work(backlog.len()).await?;
             pace.worked(begun.elapsed());
             backlog.extend_from_slice(&self.receiver.transmit());
             // Nothing is said before the login has become rsync.
-            let may_write = self.preamble.is_done() && !backlog.is_empty();
+            let has_words = self.preamble.is_done() && !backlog.is_empty();
+            let due = match has_words {
+                true => *waits_since.get_or_insert_with(Instant::now) + LONGEST_WAIT,
+                false => Instant::now(),
+            };
+            let may_write = has_words && (backlog.len() >= WORTH_WRITING || due <= Instant::now());
             if self.receiver.is_finished() {
                 // What is left to say is said on the way out.
                 self.last_words = backlog;
@@ -145,6 +157,7 @@ impl<'a> Pull<'a> {
                     self.feed(&mut buffer, &mut pace)?;
                 }
                 written = connection.input.write(&backlog), if may_write => {
+                    waits_since = None;
                     match written {
                         Ok(len @ 1..) => {
                             self.report.sent_bytes += len as u64;
@@ -160,6 +173,7 @@ impl<'a> Pull<'a> {
                     let lines = self.stderr.feed(&errors[..len]);
                     self.tell(&lines);
                 }
+                () = tokio::time::sleep_until(due), if has_words && !may_write => {}
                 () = pace.wait_to_move(), if !may_read => {}
                 () = pace.wait_too_long(patience) => return Err(Broken::Silent(pace.patience(patience))),
             }

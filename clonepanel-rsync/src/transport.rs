@@ -264,7 +264,7 @@ impl RsyncTransport {
     ) -> Result<TransferReport, TransportError> {
         let deletions = if limit.is_some() { Deletions::Expected } else { Deletions::None };
         let run = async |options: &RsyncOptions| {
-            let command = PushCommand::new(&self.root, limit, options);
+            let command = PushCommand::new(&self.root, request.wanted_comparison(), limit, options);
             let what = (source, collected);
             let push = Push::new(self.connect.as_ref(), &self.root, request, deletions, options, what, observer);
             let (result, started) = Box::pin(push.run(&command)).await;

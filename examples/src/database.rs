@@ -27,11 +27,31 @@ pub(crate) struct SiteDatabase {
     open: Mutex<Option<Open>>,
 }
 
-/// A way to the server, and the dump that comes by it.
+/// A way to a server, and where it leads. It is there as long as this is.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) address: DatabaseAddress,
+    _way: Option<(Forward, TempDir)>,
+}
+
+impl Reached {
+    /// Without a login.
+    pub(crate) const fn direct(address: DatabaseAddress) -> Self {
+        Self { address, _way: None }
+    }
+}
+
+/// A dump, and the way it comes by.
 #[derive(Debug)]
 struct Open {
     source: DatabaseSource,
-    _way: Option<(Forward, TempDir)>,
+    _reached: Reached,
+}
+
+impl From<Reached> for Open {
+    fn from(reached: Reached) -> Self {
+        Self { source: DatabaseSource::new(reached.address.clone()), _reached: reached }
+    }
 }
 
 impl SiteDatabase {
@@ -49,7 +69,7 @@ impl SiteDatabase {
 
     /// What a dump would miss, one line each, with what mends it.
     pub(crate) async fn audit(&self) -> Result<Vec<(String, Option<String>)>, String> {
-        let open = self.reach().await?;
+        let open = Open::from(self.reach().await?);
         let missing = Box::pin(open.source.audit()).await.map_err(|error| line(&error))?;
         let told = missing.into_iter().map(|missing| {
             let name = missing.name.map(|name| format!(" {name}")).unwrap_or_default();
@@ -58,7 +78,8 @@ impl SiteDatabase {
         Ok(told.collect())
     }
 
-    async fn reach(&self) -> Result<Open, String> {
+    /// Makes the way to the server.
+    pub(crate) async fn reach(&self) -> Result<Reached, String> {
         let Database { name, user, server, password, .. } = &self.database;
         let way = match &self.login {
             Some(login) => {
@@ -81,7 +102,7 @@ impl SiteDatabase {
         if let Some(password) = password {
             address = address.password(password.fetch().map_err(|error| format!("{error}; {}", error.hint()))?);
         }
-        Ok(Open { source: DatabaseSource::new(address), _way: way })
+        Ok(Reached { address, _way: way })
     }
 }
 
@@ -90,7 +111,7 @@ impl TreeSource for SiteDatabase {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
         let mut open = self.open.lock().await;
         let begun = match self.reach().await {
-            Ok(reached) => reached_entries(open.insert(reached)).await,
+            Ok(reached) => reached_entries(open.insert(reached.into())).await,
             Err(why) => Err(why),
         };
         Ok(Box::new(match begun {

@@ -11,7 +11,7 @@
 use clonepanel_tests::{Ran, Sshd, SshdOptions, Tool};
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -27,7 +27,12 @@ struct Site {
 }
 
 impl Site {
-    fn new(bandwidth: &str) -> Self {
+    fn new(server: &str) -> Self {
+        Self::with(server, "")
+    }
+
+    /// With further lines for the server and for the account.
+    fn with(server: &str, account: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("home");
         for (name, content) in [
@@ -48,13 +53,14 @@ impl Site {
 path = "store"
 [server.alpha]
 ssh = {{ host = "{}", port = {}, identity_file = "{}", known_hosts_file = "{}" }}
-{bandwidth}
+{server}
 [site."example.org"]
 primary = "alpha"
 [site."example.org".account.alpha]
 user = "{user}"
 paths = ["public_html", "mail"]
 exclude = ["public_html/cache/"]
+{account}
 "#,
             login.host,
             login.port,
@@ -128,6 +134,34 @@ fn a_site_is_put_back_and_the_undo_brings_back_what_was() {
     site.run(&["verify", "example.org-undo"]).assert(0, &[]);
     site.run(&["restore", "example.org-undo", "--in-place", "--delete", "--no-undo", "--yes"]).assert(0, &[]);
     assert_eq!(tree(&site.home()), before);
+}
+
+/// Whoever breaks in sets the times back.
+#[test]
+fn with_checksum_what_looks_the_same_is_put_back_as_well() {
+    let agent = format!("transport = \"agent\"\nagent_program = \"{}\"\n", Tool::program().display());
+    for settings in ["", &agent] {
+        let site = Site::with("", settings);
+        let index = site.home().join("public_html/index.php");
+        let good = fs::read_to_string(&index).unwrap();
+        let time = fs::metadata(&index).unwrap().modified().unwrap();
+        let evil = good.replacen("good", "evil", 1);
+        fs::write(&index, &evil).unwrap();
+        File::options().write(true).open(&index).unwrap().set_modified(time).unwrap();
+
+        let site_and_place = ["restore", "example.org", "--in-place"];
+        site.run(&site_and_place).assert(0, &["nothing to do"]);
+        let dry = site.run(&[&site_and_place[..], &["--checksum", "--dry-run", "--json"]].concat());
+        dry.assert(0, &[r#""to_compare":3"#, r#""overwritten":0"#]);
+        let ran = site.run(&[&site_and_place[..], &["--checksum", "--yes"]].concat());
+        ran.assert(0, &["3 to compare", "example.org-undo", "--in-place --checksum"]);
+        assert_eq!(fs::read_to_string(&index).unwrap(), good, "{settings}");
+
+        // What was there was kept as it was, and not as it looked.
+        let undo = ["restore", "example.org-undo", "--in-place", "--no-undo", "--checksum", "--yes"];
+        site.run(&undo).assert(0, &[]);
+        assert_eq!(fs::read_to_string(&index).unwrap(), evil, "{settings}");
+    }
 }
 
 #[test]

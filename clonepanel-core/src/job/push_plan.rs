@@ -5,7 +5,7 @@ use crate::{
     path::RelPath,
     problem::{Problem, ProblemKind, Problems},
     snapshot_id::SnapshotId,
-    transport::{Deletion, PushRequest, leaving},
+    transport::{Comparison, Deletion, PushRequest, leaving},
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -22,6 +22,9 @@ pub struct PushPlan {
     pub added: Vec<Entry>,
     /// What is there in another version, as it will be.
     pub overwritten: Vec<Entry>,
+    /// Files that are there in the same length and time; with [`Comparison::Content`] they are looked into, and overwritten if
+    /// they differ.
+    pub compared: Vec<Entry>,
     /// What is there and will be deleted, children before their parents.
     pub deleted: Vec<RelPath>,
     /// Entries that are there already.
@@ -49,6 +52,7 @@ impl PushPlan {
             id,
             added: Vec::new(),
             overwritten: Vec::new(),
+            compared: Vec::new(),
             deleted: Vec::new(),
             unchanged: 0,
             bytes: 0,
@@ -69,7 +73,14 @@ impl PushPlan {
         for entry in wanted {
             let content = if entry.has_content() { entry.len().unwrap_or(0) } else { 0 };
             match there.get(&entry.path) {
-                Some(there) if is_same(there, &entry) => plan.unchanged += 1,
+                Some(there) if is_same(there, &entry) => {
+                    if request.wanted_comparison() == Comparison::Content && entry.has_content() {
+                        plan.bytes += content;
+                        plan.compared.push(entry);
+                    } else {
+                        plan.unchanged += 1;
+                    }
+                }
                 Some(_) => {
                     plan.bytes += content;
                     plan.overwritten.push(entry);
@@ -83,16 +94,16 @@ impl PushPlan {
         plan
     }
 
-    /// Whether everything is as it should be already.
+    /// Whether everything is known to be as it should be already.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.overwritten.is_empty() && self.deleted.is_empty()
+        self.added.is_empty() && !self.loses()
     }
 
-    /// Whether something would be lost that an undo could bring back.
+    /// Whether something would be lost, or may be, that an undo could bring back.
     #[must_use]
     pub const fn loses(&self) -> bool {
-        !self.overwritten.is_empty() || !self.deleted.is_empty()
+        !self.overwritten.is_empty() || !self.deleted.is_empty() || !self.compared.is_empty()
     }
 }
 
@@ -127,15 +138,11 @@ impl fmt::Display for PushPlan {
         for path in &self.deleted {
             writeln!(f, "deleted {path}")?;
         }
-        write!(
-            f,
-            "{} new, {} overwritten, {} deleted, {} unchanged, up to {} bytes from {}",
-            self.added.len(),
-            self.overwritten.len(),
-            self.deleted.len(),
-            self.unchanged,
-            self.bytes,
-            self.id
-        )
+        let (added, overwritten, deleted) = (self.added.len(), self.overwritten.len(), self.deleted.len());
+        write!(f, "{added} new, {overwritten} overwritten, {deleted} deleted, {} unchanged", self.unchanged)?;
+        if !self.compared.is_empty() {
+            write!(f, ", {} to compare", self.compared.len())?;
+        }
+        write!(f, ", up to {} bytes from {}", self.bytes, self.id)
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     snapshot_id::{SnapshotId, SourceName},
     store::{SnapshotReader, SnapshotStore, StoreError},
     suspicion::SuspicionRules,
-    transport::{PullRequest, PushRequest, TransferReport, Transport, TransportError, list_far},
+    transport::{Comparison, PullRequest, PushRequest, TransferReport, Transport, TransportError, list_far},
     tree::{self, CopyError, Listed, TreeError, TreeSink, TreeSource},
 };
 use std::{fmt, sync::Arc};
@@ -201,7 +201,8 @@ impl RestoreJob {
 
     /// The backup that keeps, as a snapshot of `source`, what [`Self::push`] is about to overwrite or delete at the paths that
     /// the plan found there. What the snapshot to be restored has in the same length and time is taken from it and does not
-    /// travel. `None` when there is nothing to keep.
+    /// travel, unless length and time are not to be trusted: with [`Comparison::Content`] every file is looked into. `None` when
+    /// there is nothing to keep.
     #[must_use]
     pub fn undo(
         &self,
@@ -217,8 +218,14 @@ impl RestoreJob {
         let is_whole = plan.present.iter().any(RelPath::is_root);
         let paths = if is_whole { Vec::new() } else { plan.present.clone() };
         let wanted = PullRequest::new().paths(paths).filter(request.wanted_filter().clone());
-        let sparing = Sparing { transport, reader: Arc::clone(&self.reader), prefix: self.path.clone() };
-        let job = BackupJob::new(store, source).part(self.path.clone(), Arc::new(sparing), wanted);
+        let (transport, audited): (Arc<dyn Transport>, _) = match request.wanted_comparison() {
+            Comparison::Content => (transport, 1),
+            Comparison::LengthAndTime => {
+                let (reader, prefix) = (Arc::clone(&self.reader), self.path.clone());
+                (Arc::new(Sparing { transport, reader, prefix }), 0)
+            }
+        };
+        let job = BackupJob::new(store, source).part(self.path.clone(), transport, wanted).audit(audited);
         // Whatever is there is what is to be kept.
         Some(job.suspicion(SuspicionRules::accept_everything()))
     }

@@ -11,7 +11,10 @@ pub use fixture::{Lack, TransportFixture};
 pub use pull::{
     t1_a_pull_is_a_copy, t2_unchanged_files_do_not_travel, t3_changed_files_travel_in_part, t7_excluded_paths_stay_away,
 };
-pub use push::{t9_a_push_is_exact, t10_nothing_is_deleted_unasked, t11_only_wanted_paths_are_touched};
+pub use push::{
+    t9_a_push_is_exact, t10_nothing_is_deleted_unasked, t11_only_wanted_paths_are_touched,
+    t12_contents_are_compared_when_asked,
+};
 pub use trouble::{
     t4_a_dropped_pull_harms_nothing, t5_vanished_files_are_problems, t6_paths_that_leave_are_refused,
     t8_errors_of_the_sink_end_the_pull,
@@ -35,6 +38,7 @@ macro_rules! __transport_rules {
             t9_a_push_is_exact
             t10_nothing_is_deleted_unasked
             t11_only_wanted_paths_are_touched
+            t12_contents_are_compared_when_asked
         }
     };
 }

@@ -1,6 +1,7 @@
 //! [`PullRequest`] and [`PushRequest`]: what is to be transferred.
 
 use crate::{
+    entry::{Entry, Freshness},
     filter::Filter,
     path::RelPath,
     problem::{Problem, ProblemKind},
@@ -14,6 +15,7 @@ pub struct PullRequest {
     filter: Filter,
     since: Option<Timestamp>,
     root: Root,
+    comparison: Comparison,
 }
 
 /// Whether the root belongs to what is covered when only some paths below it are wanted.
@@ -82,6 +84,15 @@ impl PullRequest {
         wanted && !self.filter.excludes_with_parents(path, is_dir)
     }
 
+    /// The entry as a sink is to be offered it: as touched where a push looks into every file.
+    #[must_use]
+    pub const fn as_offered(&self, mut entry: Entry) -> Entry {
+        if matches!(self.comparison, Comparison::Content) {
+            entry.meta.freshness = Freshness::Touched;
+        }
+        entry
+    }
+
     /// Whether trouble at a path concerns what was asked for. What could not be looked at may be a directory or not, so it
     /// does when either would: an error is never taken for an absence. Trouble with the root is trouble with everything.
     #[must_use]
@@ -99,11 +110,18 @@ pub struct PushRequest {
     filter: Filter,
     deletion: Deletion,
     deletion_share: u8,
+    comparison: Comparison,
 }
 
 impl Default for PushRequest {
     fn default() -> Self {
-        Self { paths: Vec::new(), filter: Filter::default(), deletion: Deletion::default(), deletion_share: 100 }
+        Self {
+            paths: Vec::new(),
+            filter: Filter::default(),
+            deletion: Deletion::default(),
+            deletion_share: 100,
+            comparison: Comparison::default(),
+        }
     }
 }
 
@@ -133,7 +151,8 @@ impl PushRequest {
     #[must_use]
     pub fn covered(&self) -> PullRequest {
         let root = if self.paths.is_empty() { Root::Covered } else { Root::LeftAlone };
-        PullRequest { paths: self.paths.clone(), filter: self.filter.clone(), since: None, root }
+        let (paths, filter) = (self.paths.clone(), self.filter.clone());
+        PullRequest { paths, filter, since: None, root, comparison: self.comparison }
     }
 
     /// Whether what is at a path may be deleted at all: it lies below what is wanted.
@@ -161,6 +180,19 @@ impl PushRequest {
     pub const fn deletion_share(mut self, percent: u8) -> Self {
         self.deletion_share = percent;
         self
+    }
+
+    /// Says by what a file that is there counts as the same; by length and time unless set.
+    #[must_use]
+    pub const fn comparison(mut self, comparison: Comparison) -> Self {
+        self.comparison = comparison;
+        self
+    }
+
+    /// By what a file that is there counts as the same.
+    #[must_use]
+    pub const fn wanted_comparison(&self) -> Comparison {
+        self.comparison
     }
 
     /// How much of what the far end holds may be deleted, in percent.
@@ -199,6 +231,17 @@ mod tests {
         assert!(!request.covers_problem(&problem("a.tmp", ProblemKind::Unreadable)));
         assert!(request.covers_problem(&problem("cache", ProblemKind::Unreadable)));
     }
+}
+
+/// By what a push knows that a file is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Comparison {
+    /// The same length and time of last change. Whoever changes a file and sets its time back goes unnoticed.
+    #[default]
+    LengthAndTime,
+    /// The same content: every file is read at the far end, and only differences travel.
+    Content,
 }
 
 /// What may be deleted at the destination: what is below a directory that the source lists, and not in the source.

@@ -101,7 +101,7 @@ pub async fn copy_covered(
         if !request.covers(&entry.path, entry.is_dir()) {
             continue;
         }
-        let entry = first_names.regroup(entry, request);
+        let entry = request.as_offered(first_names.regroup(entry, request));
         tracker.report.entries += 1;
         observer.notice(&Event::Listed { entries: 1, bytes: entry.len().unwrap_or(0) });
         match sink.offer(&entry).await {

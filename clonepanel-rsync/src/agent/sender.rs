@@ -241,7 +241,7 @@ impl<'a> Sender<'a> {
         {
             match entries.next().await.map_err(Broken::Source)? {
                 Some(Listed::Entry(entry)) if self.covered.covers(&entry.path, entry.is_dir()) => {
-                    let entry = self.regroup(entry);
+                    let entry = self.covered.as_offered(self.regroup(entry));
                     self.sent.entries += 1;
                     self.observer.notice(&Event::Listed { entries: 1, bytes: entry.len().unwrap_or(0) });
                     batch.push(&Listed::Entry(entry));

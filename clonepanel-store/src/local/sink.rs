@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clonepanel_core::{
     digest::{DigestBuilder, FileDigest},
-    entry::{DeviceNumber, Entry, EntryKind, EntryMeta},
+    entry::{DeviceNumber, Entry, EntryKind, EntryMeta, Freshness},
     path::RelPath,
     problem::{Problem, ProblemKind, Problems},
     tree::{Basis, FileSink, TreeError, Want},
@@ -137,7 +137,8 @@ impl Pass {
         handle::make_dir(dir, name)
     }
 
-    /// Whether a file's content is wanted: not if one of this length and time is there, all by itself.
+    /// Whether a file's content is wanted: not if one of this length and time is there, all by itself, unless the source says that
+    /// these prove nothing.
     fn want(&self, state: &mut State, entry: &Entry, len: u64) -> io::Result<Want> {
         let (parent, name) = handle::split(entry.path.as_bytes());
         let dir = state.dirs.enter(parent)?;
@@ -145,7 +146,8 @@ impl Pass {
         let Some(stat) = stat.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) else {
             return Ok(Want::Data { basis: None });
         };
-        if handle::len(&stat) == len && handle::mtime(&stat) == entry.meta.mtime && stat.st_nlink == 1 {
+        let looks_same = handle::len(&stat) == len && handle::mtime(&stat) == entry.meta.mtime;
+        if looks_same && stat.st_nlink == 1 && entry.meta.freshness != Freshness::Touched {
             self.dress(dir, name, &entry.meta, Some(&stat))?;
             return Ok(Want::Nothing);
         }

@@ -1,6 +1,7 @@
 //! `clonepanel restore`: write a snapshot, or a part of it, back to this machine or to an account.
 
 mod account;
+mod database;
 mod destination;
 mod rewritten;
 
@@ -18,8 +19,9 @@ use crate::{
 };
 use account::AccountOptions;
 use clap::Args;
-use clonepanel_core::job::RestoreJob;
+use clonepanel_core::{job::RestoreJob, path::RelPath};
 use clonepanel_store::LocalTree;
+use database::DatabaseOptions;
 use rewritten::Rewritten;
 use serde_json::json;
 use std::{
@@ -31,7 +33,7 @@ use std::{
 /// Write a snapshot, or a part of it, to a folder of this machine or back to an account
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "clonepanel restore [OPTIONS] <SITE[@WHEN][:PATH]> <--to DIR|--to-account ACCOUNT|--in-place>"
+    override_usage = "clonepanel restore [OPTIONS] <SITE[@WHEN][:PATH]> <--to DIR|--to-account ACCOUNT|--in-place|--to-database DATABASE|--export FILE>"
 )]
 #[command(after_help = "Examples:
   clonepanel restore example.org --to ./back
@@ -41,12 +43,17 @@ use std::{
   clonepanel restore example.org@3d:public_html --in-place --delete --yes
   clonepanel restore example.org --to-account spare
   clonepanel restore example.org:public_html --to-account bob@beta.example.net:public_html
+  clonepanel restore example.org@3d --database alice_wp --in-place --dry-run
+  clonepanel restore example.org --database alice_wp --table wp_posts --to-database mysql://bob@127.0.0.1/scratch
+  clonepanel restore example.org --database alice_wp --export alice_wp.sql
 
 With --to, what is written is the content of PATH: `back/` then holds what PATH held; owners and
 setuid bits are not set. With --in-place and `--to-account primary|spare`, PATH is written to where
 it is in the account; with `--to-account USER@HOST:DIR`, its content to DIR. Only differences travel;
 nothing is deleted without --delete; first the plan is shown, then what would be overwritten or
 deleted is kept as a snapshot of SITE-undo. Every file is checked against its hash on the way.
+With --database, tables are filled under other names, read again and compared with the dump, and
+then take their places all at once; tables that the dump does not have stay as they are.
 Without @WHEN, and with @latest, it is the newest complete snapshot; any other is restored when it
 is named.")]
 pub(crate) struct Restore {
@@ -58,9 +65,11 @@ pub(crate) struct Restore {
     /// Show what would be written and write nothing
     #[arg(long, short = 'n')]
     dry_run: bool,
-    /// With --to: write into a folder that is not empty, over what is there
-    #[arg(long, requires = "to")]
+    /// With --to and --export: write into a folder that is not empty, and over what is there
+    #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    database: DatabaseOptions,
     #[command(flatten)]
     account: AccountOptions,
 }
@@ -78,17 +87,28 @@ struct Target {
     /// The account that it came from: the same as --to-account primary
     #[arg(long)]
     in_place: bool,
+    /// primary or spare for the database of an account of the site, or any other as mysql://USER@HOST/NAME
+    #[arg(long, value_name = "DATABASE", requires = "database")]
+    to_database: Option<String>,
+    /// A file of SQL, which any client loads; `-` for standard output
+    #[arg(long, value_name = "FILE", requires = "database")]
+    export: Option<PathBuf>,
 }
 
 impl Restore {
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
-        match &self.target.to {
-            Some(folder) => self.run_here(context, folder).await,
-            None => self.run_there(context).await,
+        if self.overwrite && self.target.to.is_none() && self.target.export.is_none() {
+            return Err(Failure::usage("--overwrite is for --to and --export").hint("leave it out"));
+        }
+        match (&self.database.database, &self.target.to) {
+            (Some(name), _) => self.run_database(context, name).await,
+            (None, Some(folder)) => self.run_here(context, folder, None).await,
+            (None, None) => self.run_there(context).await,
         }
     }
 
-    async fn run_here(&self, context: &Context, to: &Path) -> Result<Outcome, Failure> {
+    /// Writes what the snapshot has at `path`, or at the path that was given, to a folder.
+    async fn run_here(&self, context: &Context, to: &Path, path: Option<RelPath>) -> Result<Outcome, Failure> {
         if let Some(option) = self.account.first_given() {
             return Err(Failure::usage(format!("{option} is for accounts; --to writes to a folder of this machine"))
                 .hint("leave it out, or say --to-account"));
@@ -96,7 +116,7 @@ impl Restore {
         let catalogue = context.catalogue()?;
         refuse_store(to, &catalogue.root)?;
         let reader = catalogue.open_for_use(&self.selector).await?;
-        let path = self.selector.path.clone().unwrap_or_else(files);
+        let path = path.or_else(|| self.selector.path.clone()).unwrap_or_else(files);
         if reader.record(&path).await?.is_none() {
             return Err(missing(&*reader, &path).await);
         }

@@ -57,6 +57,8 @@ pub(crate) struct Database {
     pub(crate) server: String,
     pub(crate) direct: bool,
     pub(crate) password: Option<SecretSource>,
+    /// Of a spare: the database of the primary that it stands in for. By their order when it is not said.
+    pub(crate) pair: Option<String>,
 }
 
 impl Site {
@@ -157,9 +159,9 @@ impl Database {
         let password = SecretSource::read_from(&mut section, "password", "password_env", "password_file")?;
         let server = section.optional::<String>("server")?.unwrap_or_else(|| "127.0.0.1:3306".to_owned());
         let direct = section.optional::<bool>("direct")?.unwrap_or(false);
-        section.check::<String>("pair")?;
+        let pair = section.optional::<String>("pair")?;
         section.finish()?;
-        Ok(Self { name, user, server, direct, password })
+        Ok(Self { name, user, server, direct, password, pair })
     }
 }
 

@@ -129,6 +129,63 @@ CREATE TRIGGER counted AFTER INSERT ON orders FOR EACH ROW SET @counted = 1;
 CREATE TABLE own (id int);
 ";
 
+/// A foreign key would follow the table that is replaced, and be left over when that is removed.
+#[test]
+fn no_table_is_replaced_under_one_that_stays_and_refers_to_it() {
+    let server = MariaDb::start();
+    server.run("", SHOP);
+    server.run("live", "CREATE TABLE notes (id int, good int, FOREIGN KEY (good) REFERENCES goods (id)) ENGINE=InnoDB");
+    let before =
+        tables(&server, "live") + &server.ask("live", "SHOW CREATE TABLE notes; SELECT sum(version) FROM goods");
+    let source = DatabaseSource::new(root(&server, "shop"));
+    let refused = run(import(&source, &server, "live", Placement::Replace)).unwrap_err();
+    assert_eq!(refused.to_string(), "notes refers to goods, which would be replaced, and is not replaced with it");
+    let after =
+        tables(&server, "live") + &server.ask("live", "SHOW CREATE TABLE notes; SELECT sum(version) FROM goods");
+    assert_eq!(after, before);
+    // The same from another database.
+    server.run("live", "DROP TABLE notes");
+    server.run(
+        "shop",
+        "CREATE TABLE links (id int, good int, FOREIGN KEY (good) REFERENCES live.goods (id)) ENGINE=InnoDB",
+    );
+    let refused = run(import(&source, &server, "live", Placement::Replace)).unwrap_err();
+    assert!(matches!(&refused, ImportError::Referred { by, .. } if by == "shop.links"), "{refused}");
+}
+
+#[test]
+fn only_the_wanted_tables_are_made() {
+    let server = MariaDb::start();
+    server.run("", SHOP);
+    server.run(
+        "shop",
+        "INSERT INTO orders VALUES (2, 6), (3, 7); CREATE TABLE `a/b` (id int); INSERT INTO `a/b` VALUES (1)",
+    );
+    let source = DatabaseSource::new(root(&server, "shop"));
+    let only = |names: &'static [&'static str]| async {
+        let import = DatabaseImport::begin(root(&server, "live"), Placement::Replace).await.unwrap();
+        assert_eq!(import.existing().iter().map(String::as_str).collect::<Vec<_>>(), ["goods", "orders", "own"]);
+        let import = import.tables(names.iter().map(|name| (*name).to_owned()));
+        let copied = tree::copy(&source, &import, &()).await;
+        assert!(copied.unwrap().problems.is_empty());
+        import.finish().await
+    };
+    let unknown = run(only(&["orders", "nothing"])).unwrap_err();
+    assert_eq!(unknown.to_string(), "nothing is not what the dump says: the dump has no such table");
+    assert_eq!(server.ask("live", "SELECT count(*) FROM orders").trim(), "0");
+
+    let report = run(only(&["orders", "a/b"])).unwrap();
+    let made: Vec<_> = report.tables.iter().map(|table| (table.name.as_str(), table.rows)).collect();
+    assert_eq!((made, report.objects), (vec![("a/b", 1), ("orders", 3)], 1));
+    assert_eq!((report.refused, report.redefined), (vec![], vec![]));
+    assert_eq!(report.untouched, ["goods", "own"]);
+    assert_eq!(server.ask("live", "SELECT max(version) FROM goods").trim(), "1");
+    // With its trigger, its tie to another table, and without the view.
+    assert!(server.ask("live", "SHOW CREATE TRIGGER counted").contains("SET @counted = 2"));
+    assert!(server.ask("live", "SHOW CREATE TABLE orders").contains("of_good"));
+    assert!(!tables(&server, "live").contains("newest"));
+}
+
 #[test]
 fn visitors_see_the_old_tables_or_the_new_ones() {
     let server = MariaDb::start();

@@ -3,6 +3,7 @@
 use clonepanel_tests::{MariaDb, Ran, Sshd, SshdOptions, Tool};
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -90,4 +91,135 @@ fn a_site_is_backed_up_with_its_database() {
         configuration(folder.path(), &sshd, &format!("server = \"127.0.0.1:{}\"\ndirect = true", server.port()));
     server.run("", "SET PASSWORD FOR 'alice_wp'@'%' = PASSWORD('sesame')");
     tool(&direct, &["backup"]).assert(0, &[]);
+}
+
+/// A site with a database that was backed up.
+struct Site {
+    server: MariaDb,
+    folder: tempfile::TempDir,
+    _sshd: Sshd,
+    config: PathBuf,
+}
+
+impl Site {
+    fn new() -> Self {
+        let server = MariaDb::start();
+        server.run("", SITE);
+        server.run("", "CREATE DATABASE scratch; GRANT ALL ON scratch.* TO 'alice_wp'@'%'");
+        server.run(
+            "alice_wp",
+            "CREATE TABLE options (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, name text) ENGINE=InnoDB;
+             INSERT INTO options VALUES (7, 'siteurl');
+             CREATE DEFINER='alice_wp'@'%' TRIGGER t BEFORE INSERT ON posts FOR EACH ROW SET NEW.title = upper(NEW.title);
+             CREATE DEFINER='alice_wp'@'%' VIEW newest AS SELECT max(id) AS id FROM posts;
+             CREATE DEFINER='alice_wp'@'%' EVENT tidy ON SCHEDULE EVERY 1 DAY DO DELETE FROM options WHERE id = 0;",
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        fs::create_dir_all(home.join("public_html")).unwrap();
+        let sshd = SshdOptions::new().home(&home).start();
+        let config = configuration(folder.path(), &sshd, &format!("server = \"127.0.0.1:{}\"", server.port()));
+        tool(&config, &["backup"]).assert(0, &[]);
+        Self { server, folder, _sshd: sshd, config }
+    }
+
+    fn restore(&self, arguments: &[&str]) -> Ran {
+        tool(&self.config, &[&["restore"], arguments].concat())
+    }
+
+    /// Somebody does harm.
+    fn spoil(&self) {
+        self.server.run(
+            "alice_wp",
+            "UPDATE posts SET title = 'hacked'; DROP TABLE options; CREATE TABLE own (id int); INSERT INTO own VALUES (1)",
+        );
+    }
+
+    fn all(&self, database: &str) -> String {
+        self.server.ask(database, "SHOW TABLES; SELECT * FROM posts; SHOW CREATE TRIGGER t; SHOW CREATE VIEW newest")
+    }
+}
+
+#[test]
+fn a_database_is_put_back_and_the_undo_brings_back_what_was() {
+    let site = Site::new();
+    let good = site.all("alice_wp");
+    site.spoil();
+    let bad = site.all("alice_wp");
+    let here = ["example.org", "--database", "alice_wp", "--in-place"];
+
+    // Nothing happens without a yes, and a dry run tells everything.
+    let refused = site.restore(&here);
+    refused.assert(4, &["replaced posts (1 row)", "new options (1 row)", "1 left alone", "--yes"]);
+    let dry = site.restore(&[&here[..], &["--dry-run", "--json"]].concat());
+    dry.assert(0, &[r#""change":"replaced","table":"posts","rows":1"#, r#""untouched":1"#, r#""dry_run":true"#]);
+    assert_eq!(site.all("alice_wp"), bad, "something was written");
+
+    let done = site.restore(&[&here[..], &["--yes"]].concat());
+    done.assert(0, &["posts  1 row, as in the dump", "2 tables", "example.org-undo", "--to-database primary"]);
+    assert_eq!(site.all("alice_wp").replace("own\n", ""), good);
+    assert_eq!(site.server.ask("alice_wp", "SELECT * FROM own"), "1\n");
+    assert_eq!(
+        site.server.ask("alice_wp", "INSERT INTO options (name) VALUES ('x'); SELECT max(id) FROM options"),
+        "8\n"
+    );
+
+    let undo = ["example.org-undo", "--database", "alice_wp", "--to-database", "primary", "--no-undo", "--yes"];
+    site.restore(&undo).assert(0, &["own  1 row"]);
+    assert_eq!(site.server.ask("alice_wp", "SELECT title FROM posts"), "hacked\n");
+    for ran in [refused, dry, done] {
+        assert!(!format!("{ran:?}").contains("sesame"));
+    }
+}
+
+#[test]
+fn a_table_goes_to_another_database() {
+    let site = Site::new();
+    let url = format!("mysql://alice_wp@127.0.0.1:{}/scratch", site.server.port());
+    let there = ["example.org@latest", "--database", "alice_wp", "--table", "posts", "--to-database", &url];
+    let denied = site.restore(&[&there[..], &["--yes"]].concat());
+    denied.assert(1, &["does not allow"]);
+    let there = [&there[..], &["--password-env", "WP_PASSWORD", "--yes"]].concat();
+    site.restore(&there).assert(0, &["new posts (1 row)", "1 table", "posts  1 row, as in the dump"]);
+    assert_eq!(site.server.ask("scratch", "SHOW TABLES; SELECT * FROM posts"), "posts\n1\tHello world!\n");
+    assert!(site.server.ask("scratch", "SHOW CREATE TRIGGER t").contains("upper"));
+    // The whole dump over it; its events keep quiet in a copy.
+    let all =
+        ["example.org", "--database", "alice_wp", "--to-database", &url, "--password-env", "WP_PASSWORD", "--yes"];
+    site.restore(&all).assert(0, &["replaced posts", "events are disabled", "example.org-undo"]);
+    assert!(site.server.ask("scratch", "SHOW CREATE EVENT tidy").contains("DISABLE"));
+
+    let unknown = site.restore(&["example.org", "--database", "alice_wp", "--table", "post", "--in-place", "--yes"]);
+    unknown.assert(1, &["no table `post`", "did you mean `posts`?"]);
+    site.restore(&["example.org", "--database", "alice", "--in-place"])
+        .assert(1, &["did you mean", "databases/alice_wp"]);
+    let told = site.restore(&["example.org", "--database", "alice_wp", "--to-database", "mysql://a:sesame@h/x"]);
+    told.assert(2, &["a password does not belong on a command line"]);
+    assert!(!format!("{told:?}").contains("sesame"), "{told:?}");
+    for (bad, why) in
+        [("http://a@h/x", "mysql://"), ("mysql://h/x", "no user"), ("mysql://a@h", "no name"), ("x", "no address")]
+    {
+        site.restore(&["example.org", "--database", "alice_wp", "--to-database", bad]).assert(2, &[why]);
+    }
+}
+
+#[test]
+fn a_dump_becomes_one_file_that_a_client_loads() {
+    let site = Site::new();
+    let file = site.folder.path().join("out.sql");
+    let export = ["example.org", "--database", "alice_wp", "--export", file.to_str().unwrap()];
+    site.restore(&export).assert(0, &["wrote 2 tables (2 rows)"]);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    site.restore(&export).assert(4, &["is there already"]);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.ends_with("-- end of alice_wp\n"), "{text}");
+    site.server.run("scratch", &text);
+    assert_eq!(site.all("scratch").replace("scratch", "alice_wp"), site.all("alice_wp"));
+
+    let part = site.restore(&["example.org", "--database", "alice_wp", "--table", "options", "--export", "-"]);
+    part.assert(0, &["(7,'siteurl');", "ALTER TABLE `options` AUTO_INCREMENT=8;"]);
+    assert!(!part.stdout.contains("posts"), "{part:?}");
+    let folder = site.folder.path().join("dump");
+    site.restore(&["example.org", "--database", "alice_wp", "--to", folder.to_str().unwrap()]).assert(0, &[]);
+    assert!(folder.join("dump.json").exists());
 }

@@ -10,7 +10,7 @@ use crate::{
     problem::{Problem, ProblemKind},
     testkit::{gate::yield_once, transport::TransportFixture},
     time::Timestamp,
-    transport::{Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError},
+    transport::{Comparison, Deletion, PullRequest, PushRequest, TransferReport, Transport, TransportError},
     tree::{EntryStream, FileSink, FileStream, Listed, TreeError, TreeSink, TreeSource, Want},
 };
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use std::sync::{
 
 rules! {
     /// A rule of [`Transport`].
-    TransportRule: T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11
+    TransportRule: T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12
 }
 
 const ENDPOINT: &str = "saboteur";
@@ -120,6 +120,9 @@ impl Transport for TransportSaboteur {
                 far.push(&request.clone().deletion(Deletion::UpTo(u64::MAX)), source, observer).await
             }
             Some(TransportRule::T11) => far.push(&request.clone().paths(Vec::new()), source, observer).await,
+            Some(TransportRule::T12) => {
+                far.push(&request.clone().comparison(Comparison::LengthAndTime), source, observer).await
+            }
             _ => far.push(request, source, observer).await,
         }
     }

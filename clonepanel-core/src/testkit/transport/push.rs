@@ -1,4 +1,4 @@
-//! T9, T10, T11: what a push writes and deletes.
+//! T9 to T12: what a push writes and deletes.
 
 use super::{
     super::store::hold,
@@ -14,7 +14,7 @@ use crate::{
         generator::{Shape, edit},
         path,
     },
-    transport::{Deletion, PushRequest, TransferReport, TransportError},
+    transport::{Comparison, Deletion, PushRequest, TransferReport, TransportError},
 };
 
 /// T9: after a push, the far end holds every entry of the source, exactly.
@@ -120,6 +120,33 @@ pub async fn t11_only_wanted_paths_are_touched(fixture: &dyn TransportFixture) {
     hold!("T11", mode == Some(0o755), "the root was touched: its mode is {mode:?}");
     let content = now.content(&path("a/changed"));
     hold!("T11", content.as_deref() == Some(b"new"), "a/changed is {content:?}");
+}
+
+/// T12: what looks the same is looked into when that is asked for, in files small and large.
+pub async fn t12_contents_are_compared_when_asked(fixture: &dyn TransportFixture) {
+    if reads_only(fixture, "T12").await {
+        return;
+    }
+    let large = vec![b'x'; 70_000];
+    let source = tree_of(&[("d/small", b"the good page"), ("large", &large), ("same", b"the same")]);
+    fit(fixture, "T12", &source);
+    let mut bad = large.clone();
+    bad[40_000] = b'y';
+    let far = tree_of(&[("d/small", b"an evil page!"), ("large", &bad), ("same", b"the same")]);
+    for name in ["d/small", "large", "same"].map(path) {
+        let meta = source.entry(&name).expect("an entry").meta;
+        far.set_meta(&name, &meta).expect("a file");
+    }
+    fixture.place(&far).await;
+    let request = PushRequest::new().comparison(Comparison::Content);
+    let report = fixture.transport().await.push(&request, &source, &()).await;
+    hold!("T12", report.is_ok(), "a push fails: {report:?}");
+    let problems = report.unwrap_or_default().problems;
+    hold!("T12", problems.is_empty(), "there are problems: {problems:?}");
+    let now = fixture.far().await;
+    for name in ["d/small", "large", "same"].map(path) {
+        hold!("T12", now.content(&name) == source.content(&name), "{name} has not the content of the source");
+    }
 }
 
 /// Whether there is no push, which must then say so.

@@ -325,6 +325,14 @@ impl ObjectDefinition {
         Some(format!("{}DISABLE{}", &self.text[..from], &self.text[to..]))
     }
 
+    /// The table that a trigger belongs to.
+    pub(crate) fn table(&self) -> Option<String> {
+        let statement = Statement::read(&self.text, self.dialect()).filter(|_| self.kind == ObjectKind::Trigger)?;
+        let name = name_index(&statement, self.kind)?;
+        let on = (name..statement.tokens.len()).find(|&at| statement.is_word(at, "ON"))?;
+        statement.name(on + 1)
+    }
+
     fn dialect(&self) -> Dialect {
         Dialect::of_mode(&self.session.sql_mode)
     }

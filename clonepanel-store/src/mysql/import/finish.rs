@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        DatabaseError, DumpDescription, DumpedTable, ObjectKind, TableInstant,
+        DatabaseError, DumpDescription, DumpedObject, DumpedTable, ObjectKind, TableInstant,
         dump::read_sum,
         format::name::{file_stem, quote},
         session::text,
@@ -50,7 +50,7 @@ impl DatabaseImport {
         if let Some((path, why)) = inner.state().failed.clone() {
             return Err(unusable(&path, why));
         }
-        let description = inner.state().description.clone().ok_or(ImportError::NoDescription)?;
+        let mut description = inner.state().description.clone().ok_or(ImportError::NoDescription)?;
         let sequences: Vec<_> = inner.state().sequences.clone().into_iter().collect();
         for (path, (name, statements)) in &sequences {
             self.sequence(name, statements).await.map_err(|error| unusable(path, error.line()))?;
@@ -81,15 +81,36 @@ impl DatabaseImport {
         }
         let tables: BTreeMap<_, _> =
             inner.state().tables.values().map(|table| (table.name.clone(), table.clone())).collect();
-        let mut report = check(inner, &tables, &description).await?;
+        if let Some(wanted) = &self.wanted {
+            choose(inner, wanted, &mut description);
+        }
+        let mut report = check(inner, self.wanted.as_ref(), &tables, &description).await?;
+        self.check_references(&tables).await?;
         report.objects = sequences.len() as u64;
         report.untouched = self.existing.iter().filter(|name| !tables.contains_key(*name)).cloned().collect();
         self.place(&tables).await?;
         tie(inner, &tables, &mut report).await?;
         report.missing = description.missing;
-        let of = |object: &super::super::DumpedObject| Some((object.name.clone(), object.definer.clone()?));
+        let of = |object: &DumpedObject| Some((object.name.clone(), object.definer.clone()?));
         report.redefined = description.objects.iter().filter_map(of).collect();
         Ok(report)
+    }
+
+    /// A foreign key follows the table that it refers to, under whatever name, and is left over when that is dropped.
+    async fn check_references(&self, tables: &BTreeMap<String, ArrivedTable>) -> Result<(), ImportError> {
+        let target = &self.inner.target;
+        for (database, by, table) in target.references().await? {
+            let is_ours = database == target.database();
+            if self.existing.contains(&table)
+                && tables.contains_key(&table)
+                && !(is_ours && (tables.contains_key(&by) || shadow::is_leftover(&by)))
+            {
+                let by = if is_ours { by } else { format!("{database}.{by}") };
+                let [table, by] = [table, by].map(|name| Escaped(name.as_bytes()).to_string());
+                return Err(ImportError::Referred { table, by });
+            }
+        }
+        Ok(())
     }
 
     /// A sequence that is there is put where the dump has it.
@@ -135,9 +156,26 @@ impl DatabaseImport {
     }
 }
 
+/// Leaves out what is not about the wanted tables.
+fn choose(inner: &Inner, wanted: &BTreeMap<String, String>, description: &mut DumpDescription) {
+    let is_wanted = |name: &String| wanted.values().any(|wanted| wanted == name);
+    description.tables.retain(|table| is_wanted(&table.name));
+    let mut state = inner.state();
+    state.objects.retain(|_, object| object.table().is_some_and(|table| is_wanted(&table)));
+    let made =
+        |object: &DumpedObject| state.objects.values().any(|made| made.kind == object.kind && made.name == object.name);
+    description.objects.retain(made);
+    // Whose trigger it is that is missing, nobody knows.
+    description.missing.retain(|missing| {
+        missing.kind == ObjectKind::Trigger
+            || missing.kind == ObjectKind::Table && missing.name.as_ref().is_none_or(is_wanted)
+    });
+}
+
 /// Reads every table again and compares it with what the dump says.
 async fn check(
     inner: &Inner,
+    wanted: Option<&BTreeMap<String, String>>,
     tables: &BTreeMap<String, ArrivedTable>,
     description: &DumpDescription,
 ) -> Result<ImportReport, ImportError> {
@@ -147,6 +185,10 @@ async fn check(
     let described: BTreeMap<_, _> = described.map(|table| (table.name.as_str(), table)).collect();
     if let Some(name) = described.keys().find(|name| !tables.contains_key(**name)) {
         return Err(unlike(name, "it did not arrive".to_owned()));
+    }
+    let is_known = |name: &&String| described.contains_key(name.as_str()) || refused.contains(*name);
+    if let Some(name) = wanted.and_then(|wanted| wanted.values().find(|name| !is_known(name))) {
+        return Err(unlike(name, "the dump has no such table".to_owned()));
     }
     let mut report = ImportReport::default();
     let led_out = |name| RefusedObject { kind: ObjectKind::Table, name, why: "its rows are elsewhere".to_owned() };

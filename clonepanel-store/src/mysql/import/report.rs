@@ -53,6 +53,14 @@ pub enum ImportError {
     /// There was no `dump.json`, so nobody can tell whether all has arrived.
     #[error("there is no dump.json, so nothing can be checked")]
     NoDescription,
+    /// A table that stays refers to one that would be replaced, and would refer to nothing then.
+    #[error("{by} refers to {table}, which would be replaced, and is not replaced with it")]
+    Referred {
+        /// Which table would be replaced, escaped.
+        table: String,
+        /// Which one refers to it, escaped; with its database when that is another one.
+        by: String,
+    },
     /// The database has tables, and the import is not one that replaces them.
     #[error("the database is not empty: it has {0} tables")]
     NotEmpty(usize),
@@ -80,7 +88,11 @@ impl ImportError {
     pub const fn retry(&self) -> Retry {
         match self {
             Self::Database(error) => error.retry(),
-            Self::NoDescription | Self::NotEmpty(_) | Self::Unlike { .. } | Self::Unusable { .. } => Retry::Never,
+            Self::NoDescription
+            | Self::NotEmpty(_)
+            | Self::Referred { .. }
+            | Self::Unlike { .. }
+            | Self::Unusable { .. } => Retry::Never,
         }
     }
 }

@@ -30,6 +30,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+use tokio::sync::OnceCell;
 
 /// The longest definition of one object, in bytes.
 const MAX_DEFINITION: usize = 16 << 20;
@@ -67,6 +68,8 @@ pub struct DatabaseImport {
     pub(super) inner: Arc<Inner>,
     pub(super) events: EventState,
     pub(super) existing: BTreeSet<String>,
+    /// The tables that are wanted, by the names of their files; all when there is none.
+    pub(super) wanted: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,8 @@ pub(super) struct Inner {
     pub(super) target: Target,
     pub(super) state: Mutex<State>,
     spool: tokio::sync::Mutex<Spool>,
+    /// Once what an import that did not end has left was removed.
+    cleared: OnceCell<()>,
 }
 
 /// What has arrived.
@@ -113,7 +118,8 @@ pub(super) struct ArrivedTable {
 }
 
 impl DatabaseImport {
-    /// Connects, and removes what an import that did not end has left.
+    /// Connects and looks which tables there are. What an import that did not end has left is removed as soon as the first file
+    /// arrives; before that nothing is changed.
     ///
     /// # Errors
     /// [`ImportError::Database`], and [`ImportError::NotEmpty`] when there are tables and may be none.
@@ -123,18 +129,26 @@ impl DatabaseImport {
     pub async fn begin(address: DatabaseAddress, placement: Placement) -> Result<Self, ImportError> {
         let target = Target::open(address).await?;
         let names = target.table_names().await?;
-        let (leftover, existing): (BTreeSet<_>, BTreeSet<_>) =
-            names.into_iter().partition(|name| shadow::is_leftover(name));
+        let existing: BTreeSet<_> = names.into_iter().filter(|name| !shadow::is_leftover(name)).collect();
         if placement == Placement::IntoEmpty && !existing.is_empty() {
             return Err(ImportError::NotEmpty(existing.len()));
         }
-        for table in &leftover {
-            let statement = format!("DROP TABLE IF EXISTS {}", quote(table));
-            target.run("removing what was left", &[&statement]).await?;
-        }
         let spool = tokio::sync::Mutex::new(Spool::new(&std::env::temp_dir()));
-        let inner = Arc::new(Inner { target, state: Mutex::default(), spool });
-        Ok(Self { inner, events: EventState::Disabled, existing })
+        let inner = Arc::new(Inner { target, state: Mutex::default(), spool, cleared: OnceCell::new() });
+        Ok(Self { inner, events: EventState::Disabled, existing, wanted: None })
+    }
+
+    /// The tables that were there at the beginning, in the order of names.
+    #[must_use]
+    pub const fn existing(&self) -> &BTreeSet<String> {
+        &self.existing
+    }
+
+    /// Only these tables, with their triggers: of the rest of the dump nothing is made.
+    #[must_use]
+    pub fn tables(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.wanted = Some(names.into_iter().map(|name| (file_stem(name.as_bytes()), name)).collect());
+        self
     }
 
     /// Whether events run afterwards. They do not unless told so.
@@ -205,12 +219,13 @@ impl TreeSink for DatabaseImport {
         if !self.inner.state().offered.insert(entry.path.clone()) {
             return Err(refused("it was offered before"));
         }
-        Ok(Want::Data { basis: None })
+        Ok(if self.wants(&entry.path) { Want::Data { basis: None } } else { Want::Nothing })
     }
 
     async fn file(&self, entry: &Entry) -> Result<Box<dyn FileSink>, TreeError> {
         let refused = || TreeError::Refused { path: entry.path.clone(), why: "it is no part of a dump" };
         let place = place(&entry.path).ok_or_else(refused)?;
+        self.inner.clear().await.map_err(|error| self.inner.failed(&entry.path, &error.line()))?;
         let table = match &place {
             Place::Rows { table } => self.inner.ready(table).await,
             _ => None,
@@ -224,13 +239,44 @@ impl TreeSink for DatabaseImport {
     }
 }
 
+impl DatabaseImport {
+    fn wants(&self, path: &RelPath) -> bool {
+        let Some(wanted) = &self.wanted else { return true };
+        match place(path) {
+            Some(Place::Description | Place::Object(ObjectKind::Trigger)) => true,
+            Some(Place::Rows { table: stem } | Place::Table { stem }) => wanted.contains_key(&stem),
+            _ => false,
+        }
+    }
+}
+
 impl Inner {
+    /// Removes what an import that did not end has left.
+    async fn clear(&self) -> Result<(), DatabaseError> {
+        let clear = async || {
+            let names = self.target.table_names().await?;
+            for table in names.iter().filter(|name| shadow::is_leftover(name)) {
+                let statement = format!("DROP TABLE IF EXISTS {}", quote(table));
+                self.target.run("removing what was left", &[&statement]).await?;
+            }
+            Ok(())
+        };
+        self.cleared.get_or_try_init(clear).await.map(|_| ())
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn fail(&self, path: &RelPath, why: &str) {
         self.state().failed.get_or_insert_with(|| (path.clone(), why.to_owned()));
+    }
+
+    /// As [`Self::fail`], for whoever deals in trees.
+    fn failed(&self, path: &RelPath, why: &str) -> TreeError {
+        self.fail(path, why);
+        let source: Box<dyn std::error::Error + Send + Sync> = why.to_owned().into();
+        TreeError::Backend { action: "import", path: path.clone(), retry: clonepanel_core::retry::Retry::Never, source }
     }
 
     /// The name of a table whose rows can be loaded already.
@@ -317,14 +363,7 @@ enum Way {
 
 impl Incoming {
     fn failed(&self, why: &str) -> TreeError {
-        self.inner.fail(&self.path, why);
-        let source: Box<dyn std::error::Error + Send + Sync> = why.to_owned().into();
-        TreeError::Backend {
-            action: "import",
-            path: self.path.clone(),
-            retry: clonepanel_core::retry::Retry::Never,
-            source,
-        }
+        self.inner.failed(&self.path, why)
     }
 }
 

@@ -139,12 +139,32 @@ impl Target {
         self.give_back(session, done)
     }
 
+    /// Which tables have foreign keys: their database, their name, and the table of ours that they refer to.
+    pub(crate) async fn references(&self) -> Result<Vec<(String, String, String)>, DatabaseError> {
+        let (_turn, mut session) = self.lease().await?;
+        let action = "looking for foreign keys";
+        let question = "SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME \
+                        FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_SCHEMA = DATABASE()";
+        let done = match session.rows(action, question).await {
+            Ok(rows) => {
+                rows.iter().map(|row| three(row).ok_or_else(|| DatabaseError::nonsense(action, "a row"))).collect()
+            }
+            Err(error) => Err(error),
+        };
+        self.give_back(session, done)
+    }
+
     pub(crate) async fn close(self) {
         for session in self.idle.into_inner().unwrap_or_else(PoisonError::into_inner) {
             session.close().await;
         }
         self.lock.close().await;
     }
+}
+
+fn three(row: &[Value]) -> Option<(String, String, String)> {
+    let [database, by, table] = row else { return None };
+    Some((text(database).ok()?, text(by).ok()?, text(table).ok()?))
 }
 
 fn is_not_preparable(error: &DatabaseError) -> bool {

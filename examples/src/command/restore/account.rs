@@ -18,7 +18,7 @@ use clonepanel_core::{
     job::{PushPlan, RestoreJob},
     store::{SnapshotInfo, SnapshotState},
     time::SystemClock,
-    transport::{Deletion, PushRequest},
+    transport::{Comparison, Deletion, PushRequest},
 };
 use serde_json::{Value, json};
 use std::{
@@ -36,6 +36,9 @@ const SHOWN_CHANGES: usize = 20;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "With an account")]
 pub(super) struct AccountOptions {
+    /// Compare every file by content, not by length and time: after a break-in, when times may have been set back
+    #[arg(long)]
+    checksum: bool,
     /// Also delete what is below PATH there and not in the snapshot, unless that is more than half
     #[arg(long)]
     delete: bool,
@@ -44,7 +47,7 @@ pub(super) struct AccountOptions {
     max_delete: Option<u64>,
     /// Do not keep what is overwritten and deleted
     #[arg(long)]
-    no_undo: bool,
+    pub(super) no_undo: bool,
     /// Write without asking
     #[arg(long, short = 'y')]
     yes: bool,
@@ -68,7 +71,18 @@ pub(super) struct AccountOptions {
 impl AccountOptions {
     /// An option that was given.
     pub(super) fn first_given(&self) -> Option<&'static str> {
-        let given = [(self.delete, "--delete"), (self.no_undo, "--no-undo"), (self.yes, "--yes")];
+        let given = [
+            (self.checksum, "--checksum"),
+            (self.delete, "--delete"),
+            (self.no_undo, "--no-undo"),
+            (self.yes, "--yes"),
+        ];
+        given.into_iter().find(|(given, _)| *given).map(|(_, name)| name).or_else(|| self.first_of_login())
+    }
+
+    /// An option about files that was given.
+    pub(super) fn first_of_files(&self) -> Option<&'static str> {
+        let given = [(self.checksum, "--checksum"), (self.delete, "--delete")];
         given.into_iter().find(|(given, _)| *given).map(|(_, name)| name).or_else(|| self.first_of_login())
     }
 
@@ -84,13 +98,29 @@ impl AccountOptions {
         given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
     }
 
-    fn deletion(&self, request: PushRequest) -> PushRequest {
+    fn apply(&self, request: PushRequest) -> PushRequest {
+        let request = match self.checksum {
+            true => request.comparison(Comparison::Content),
+            false => request,
+        };
         match (self.delete, self.max_delete) {
             (false, _) => request,
             (true, Some(limit)) => request.deletion(Deletion::UpTo(limit)),
             (true, None) => request.deletion(Deletion::UpTo(u64::MAX)).deletion_share(DELETION_SHARE),
         }
     }
+}
+
+/// An undo snapshot that holds all that it should; refused otherwise.
+pub(super) fn whole_undo(context: &Context, info: SnapshotInfo) -> Result<SnapshotInfo, Failure> {
+    if info.state() == SnapshotState::Partial {
+        for problem in info.problems.listed() {
+            context.output.warn(format_args!("{}: {problem}", info.id));
+        }
+        return Err(Failure::guard(format!("nothing was written: {} does not hold all that is there", info.id))
+            .hint("mend what cannot be read there, or say --no-undo"));
+    }
+    Ok(info)
 }
 
 impl Restore {
@@ -103,7 +133,7 @@ impl Restore {
             return Err(missing(&*reader, &path).await);
         }
         let job = RestoreJob::new(reader, destination.root.clone());
-        let request = self.account.deletion(destination.request.clone());
+        let request = self.account.apply(destination.request.clone());
         let endpoint = destination.transport.endpoint().to_owned();
 
         let progress = Progress::new(&context.output, endpoint.as_str(), "written");
@@ -201,8 +231,12 @@ impl Restore {
                 plan.id
             ));
         } else {
+            let compared = match plan.compared.len() as u64 {
+                0 => String::new(),
+                compared => format!(", {} to compare", show::count(compared)),
+            };
             output.line(format_args!(
-                "{} new, {} overwritten, {} deleted, {} unchanged, up to {} from {}",
+                "{} new, {} overwritten, {} deleted, {} unchanged{compared}, up to {} from {}",
                 show::count(plan.added.len() as u64),
                 show::count(plan.overwritten.len() as u64),
                 show::count(plan.deleted.len() as u64),
@@ -213,7 +247,7 @@ impl Restore {
         }
     }
 
-    fn confirm(&self, context: &Context, endpoint: &str) -> Result<(), Failure> {
+    pub(super) fn confirm(&self, context: &Context, endpoint: &str) -> Result<(), Failure> {
         if self.account.yes {
             return Ok(());
         }
@@ -253,15 +287,7 @@ impl Restore {
             failure.hint(format!("{hint}with --no-undo nothing is kept"))
         });
         progress.finish(kept.as_ref().err());
-        let info = kept?.info;
-        if info.state() == SnapshotState::Partial {
-            for problem in info.problems.listed() {
-                context.output.warn(format_args!("{}: {problem}", info.id));
-            }
-            return Err(Failure::guard(format!("nothing was written: {} does not hold all that is there", info.id))
-                .hint("mend what cannot be read there, or say --no-undo"));
-        }
-        Ok(Some(info))
+        whole_undo(context, kept?.info).map(Some)
     }
 
     fn tell_undo(&self, context: &Context, destination: &Destination, undo: &SnapshotInfo) {
@@ -269,10 +295,12 @@ impl Restore {
         context.output.event(&json!({ "event": "undo", "site": id.source().as_str(), "id": id.stem() }));
         let path = self.selector.path.as_ref().map(|path| format!(":{}", shown(path))).unwrap_or_default();
         context.output.note(format_args!(
-            "what was there is kept as {id}; `clonepanel restore {}@{}{path} {}` writes it back",
+            "what was there is kept as {id}; `clonepanel restore {}@{}{path} {}{}` writes it back",
             id.source(),
             id.stem(),
-            destination.option
+            destination.option,
+            // What differs in content only does so on the way back as well.
+            if self.account.checksum { " --checksum" } else { "" },
         ));
     }
 
@@ -283,6 +311,7 @@ impl Restore {
             "new": plan.added.len(),
             "overwritten": plan.overwritten.len(),
             "to_delete": plan.deleted.len(),
+            "to_compare": plan.compared.len(),
             "unchanged": plan.unchanged,
             "bytes": plan.bytes,
             "undo": undo.map(|undo| undo.id.stem()),

@@ -105,13 +105,17 @@ impl Destination {
     }
 }
 
-fn undo_of(name: &str) -> Result<SourceName, Failure> {
+pub(super) fn undo_of(name: &str) -> Result<SourceName, Failure> {
     SourceName::new(format!("{}{UNDO}", name.trim_end_matches(UNDO)))
         .map_err(|error| Failure::failed(format!("no name for the undo snapshot: {error}")).hint("say --no-undo"))
 }
 
 /// The site, also by the name of its undo snapshots, and one of its accounts.
-fn find<'a>(config: &'a Config, name: &str, word: &str) -> Result<(&'a Site, &'a Account, &'a Server), Failure> {
+pub(super) fn find<'a>(
+    config: &'a Config,
+    name: &str,
+    word: &str,
+) -> Result<(&'a Site, &'a Account, &'a Server), Failure> {
     let by_name = |name: &str| config.sites.iter().find(|site| site.name.as_str() == name);
     let site = by_name(name).or_else(|| by_name(name.trim_end_matches(UNDO)));
     let site = site.ok_or_else(|| {
