@@ -73,7 +73,7 @@ impl SshConnect {
         })?;
         let begun = Instant::now();
         loop {
-            if socket.exists() {
+            if is_listened_at(&socket) {
                 return Ok(Forward { _login: login, socket });
             }
             let ended = login
@@ -100,9 +100,40 @@ impl SshConnect {
     }
 }
 
+/// Where the sockets of this machine are listed.
+const SOCKETS: &str = "/proc/net/unix";
+/// In the fourth column there: somebody listens.
+const LISTENING: u64 = 0x1_0000;
+
+/// Whether connections to a socket are taken. It is there a moment before that, and trying one would be noticed by the server that
+/// it leads to. Where the system has no list, being there is all that can be known.
+fn is_listened_at(socket: &Path) -> bool {
+    let Ok(sockets) = std::fs::read(SOCKETS) else { return socket.exists() };
+    let line = sockets.split(|&b| b == b'\n').find(|line| {
+        let path = line.strip_suffix(socket.as_os_str().as_encoded_bytes());
+        path.is_some_and(|before| before.ends_with(b" "))
+    });
+    let flags = line.and_then(|line| std::str::from_utf8(line.split(|&b| b == b' ').nth(3)?).ok());
+    flags.and_then(|flags| u64::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & LISTENING != 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_is_ready_once_somebody_listens() {
+        use std::os::unix::net::{UnixDatagram, UnixListener};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        assert!(!is_listened_at(&path));
+        let _listener = UnixListener::bind(&path).unwrap();
+        assert!(is_listened_at(&path));
+        // One that is there and takes no connections.
+        let other = folder.path().join("other");
+        let _bound = UnixDatagram::bind(&other).unwrap();
+        assert!(other.exists() && !is_listened_at(&other));
+    }
 
     #[tokio::test]
     async fn places_that_mean_something_else_are_refused() {
