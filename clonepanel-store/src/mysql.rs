@@ -25,6 +25,7 @@ mod format;
 mod import;
 mod layout;
 mod session;
+mod versions;
 
 pub use address::DatabaseAddress;
 pub use dump::DatabaseSource;
@@ -34,3 +35,6 @@ pub use format::{
     description::{DumpDescription, DumpedObject, DumpedTable, MissingObject, TableInstant},
 };
 pub use import::{DatabaseImport, EventState, ImportError, ImportReport, ImportedTable, Placement, RefusedObject};
+pub use versions::{
+    ColumnChange, DatabaseDiff, RowChange, RowHistory, RowIdentity, RowVersion, TableDiff, VersionsError,
+};

@@ -13,6 +13,7 @@ mod spool;
 mod table;
 
 pub(super) use catalogue::table_names;
+pub(super) use sorter::{Sorted, Sorter};
 pub use source::DatabaseSource;
 pub(super) use spool::{Held, Spool};
 pub(super) use table::read_sum;

@@ -1,5 +1,7 @@
 //! `clonepanel diff`: how one snapshot differs from another.
 
+mod databases;
+
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
@@ -23,7 +25,8 @@ use serde_json::{Value, json};
   clonepanel diff example.org@2026-11-01 example.org@2026-11-02
   clonepanel diff example.org@1w:public_html example.org:public_html
 
-Lines begin with + (added), - (removed), M (content changed) or m (only owner, mode or time).")]
+Lines begin with + (added), - (removed), M (content changed) or m (only owner, mode or time). For a
+database in both, T names each table that differs, and how many rows were added, removed, changed.")]
 pub(crate) struct Diff {
     /// The older one; with :PATH only what is there
     #[arg(value_name = "SITE@A[:PATH]", value_parser = SelectorParser)]
@@ -44,8 +47,14 @@ impl Diff {
         let catalogue = context.catalogue()?;
         let (before, after) = (catalogue.open(&self.before).await?, catalogue.open(&self.after).await?);
         let mut diff = Comparison::new(before.records().await?, after.records().await?).within(within);
+        let mut dumps = std::collections::BTreeSet::new();
         while let Some(difference) = diff.next().await? {
+            dumps.extend(databases::dump_of(&difference.path()));
             tell(context, &difference);
+        }
+        let mut tables = 0;
+        for dump in &dumps {
+            tables += databases::tell(context, &*before, &*after, dump).await?;
         }
         let counts = diff.counts();
         context.output.line(format_args!(
@@ -70,6 +79,7 @@ impl Diff {
             "changed_bytes": counts.changed_bytes,
             "metadata": counts.metadata_only,
             "unchanged": counts.unchanged,
+            "tables": tables,
         })))
     }
 }

@@ -1,4 +1,6 @@
-//! `clonepanel history`: every version of one path.
+//! `clonepanel history`: every version of one path, or of one row of a database.
+
+mod row;
 
 use super::ls::nearest_path;
 use crate::{
@@ -20,26 +22,37 @@ use clonepanel_core::{
 };
 use serde_json::json;
 
-/// Show every version of a file: in which snapshot it appeared, changed, was gone
+/// Show every version of a file or of a database row: in which snapshot it appeared, changed, was gone
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   clonepanel history example.org:public_html/index.php
   clonepanel history example.org:databases/alice_wp/00-schema/20-tables/wp_posts.sql
   clonepanel history --store /srv/backup example.org:public_html/wp-config.php --json
+  clonepanel history example.org --row alice_wp.wp_options 1
+  clonepanel history example.org --row alice_wp.wp_term_relationships 5 2
 
-The id in the list is what `clonepanel cat SITE@ID:PATH` and `clonepanel restore` take.")]
+KEY is the value of the table's key, one for each of its columns: as text, or as it stands in the
+dump (`0xFF` for bytes). The id in the list is what `clonepanel cat SITE@ID:PATH` and `clonepanel restore` take.")]
 pub(crate) struct History {
     /// Which file or folder
     #[arg(value_name = "SITE:PATH", value_parser = SelectorParser)]
     selector: Selector,
+    /// Instead of a path: one row
+    #[arg(long, num_args = 2.., value_names = ["DATABASE.TABLE", "KEY"], allow_negative_numbers = true)]
+    row: Vec<String>,
 }
 
 impl History {
     pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
         let selector = &self.selector;
+        if let [table, key @ ..] = &self.row[..] {
+            return self.run_row(context, table, key).await;
+        }
         let Some(path) = selector.path.as_ref().filter(|_| selector.when.is_none()) else {
-            return Err(Failure::usage("history takes a site and a path, over all of its snapshots")
-                .hint(format!("clonepanel history {}:PATH", selector.site)));
+            return Err(Failure::usage("history takes a site and a path, over all of its snapshots").hint(format!(
+                "clonepanel history {0}:PATH, or clonepanel history {0} --row DATABASE.TABLE KEY",
+                selector.site
+            )));
         };
         let catalogue = context.catalogue()?;
         let site = catalogue.site(&selector.site).await?;

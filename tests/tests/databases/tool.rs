@@ -227,3 +227,57 @@ fn a_dump_becomes_one_file_that_a_client_loads() {
     site.restore(&["example.org", "--database", "alice_wp", "--to", folder.to_str().unwrap()]).assert(0, &[]);
     assert!(folder.join("dump.json").exists());
 }
+
+#[test]
+fn rows_have_a_history() {
+    let site = Site::new();
+    site.server.run(
+        "alice_wp",
+        "CREATE TABLE tags (post int NOT NULL, tag varchar(20) NOT NULL, rank int, PRIMARY KEY (post, tag)) ENGINE=InnoDB;
+         CREATE TABLE log (line text) ENGINE=InnoDB; INSERT INTO log VALUES ('a'), ('a'), ('b');
+         INSERT INTO tags VALUES (1, 'it''s', 1), (2, 'x', 1);",
+    );
+    let backup = || {
+        // Snapshots of one second have names of their own, and an order.
+        tool(&site.config, &["backup"]).assert(0, &[]);
+    };
+    backup();
+    site.server.run("alice_wp", "UPDATE tags SET rank = 5 WHERE post = 1; INSERT INTO log VALUES ('a')");
+    backup();
+    site.server.run("alice_wp", "INSERT INTO tags VALUES (3, 'y', 1); DELETE FROM log WHERE line = 'b'");
+    backup();
+    site.server
+        .run("alice_wp", "DELETE FROM tags WHERE post = 1; ALTER TABLE options ADD COLUMN note text; DROP TABLE log");
+    backup();
+    let history = |arguments: &[&str]| tool(&site.config, &[&["history", "example.org", "--row"], arguments].concat());
+    let told = history(&["alice_wp.tags", "1", "it's"]);
+    told.assert(0, &["appeared", "rank: 1", "changed", "rank: 1 -> 5", "gone"]);
+    let lines: Vec<_> = told.stdout.lines().filter(|line| line.contains("T")).collect();
+    assert_eq!(lines.len(), 4, "{told:?}");
+    history(&["alice_wp.options", "7", "--json"])
+        .assert(0, &[r#""column":"name","after":"'siteurl'""#, r#"{"column":"note","before":null,"after":"NULL"}"#]);
+    history(&["alice_wp.tags", "9", "x"]).assert(1, &["no snapshot of example.org has a row 9, x"]);
+    history(&["alice_wp.tags", "1"]).assert(1, &["a key of tags has this many values: 2, not 1"]);
+    history(&["alice_wp.log", "1"]).assert(1, &["the table log has no key"]);
+    history(&["tags", "1"]).assert(2, &["no DATABASE.TABLE"]);
+
+    let list = tool(&site.config, &["snapshots", "example.org", "--json"]).stdout;
+    let ids: Vec<_> =
+        list.lines().filter_map(|line| Some(line.split_once(r#""id":""#)?.1.split_once('"')?.0)).collect();
+    let diff = |a: usize, b: usize| {
+        let site_at = |at: usize| format!("example.org@{}", ids[at]);
+        tool(&site.config, &["diff", &site_at(a), &site_at(b)])
+    };
+    diff(0, 1).assert(0, &["+ alice_wp.tags: 2 rows added", "+ alice_wp.log: 3 rows added"]);
+    diff(1, 2).assert(0, &["T alice_wp.tags: 1 row changed", "T alice_wp.log: 1 row added"]);
+    diff(2, 3).assert(0, &["T alice_wp.tags: 1 row added", "T alice_wp.log: 1 row removed"]);
+    diff(3, 4).assert(
+        0,
+        &[
+            "- alice_wp.log: 3 rows removed",
+            "T alice_wp.tags: 1 row removed",
+            "T alice_wp.options: 1 row changed, another definition",
+        ],
+    );
+    assert!(!diff(3, 3).stdout.contains("alice_wp"));
+}

@@ -124,6 +124,24 @@ impl TableDefinition {
         columns
     }
 
+    /// The columns that tell its rows apart: those of the primary key, or of the first unique one without `NULL`.
+    pub(crate) fn key(&self) -> Option<Vec<String>> {
+        let statement = Statement::read(&self.text, Dialect::default())?;
+        let (mut primary, mut unique, mut not_null) = (None, Vec::new(), Vec::new());
+        for (begin, end) in clauses(&statement)? {
+            let columns = || names_in_brackets(&statement, begin, end);
+            if statement.are_words(begin, &["PRIMARY", "KEY"]) {
+                primary = Some(columns());
+            } else if statement.are_words(begin, &["UNIQUE", "KEY"]) {
+                unique.push(columns());
+            } else if (begin..end).any(|at| statement.are_words(at, &["NOT", "NULL"])) {
+                not_null.extend(statement.name(begin));
+            }
+        }
+        let is_told = |key: &Vec<String>| !key.is_empty() && key.iter().all(|column| not_null.contains(column));
+        primary.or_else(|| unique.into_iter().find(is_told)).filter(|key| !key.is_empty())
+    }
+
     /// Whether its rows are the server's own, in the place where those of all tables are. Other engines read files and other servers.
     pub(crate) fn is_contained(&self) -> bool {
         let Some(statement) = Statement::read(&self.text, Dialect::default()) else { return false };
@@ -153,32 +171,54 @@ impl TableDefinition {
     pub(crate) fn detached(&self, name: &str) -> Option<(String, Vec<String>)> {
         let statement = Statement::read(&self.text, Dialect::default())?;
         let behind = statement.behind_brackets(3)?;
-        let mut kept = Vec::new();
-        let mut ties = Vec::new();
-        let mut depth = 0;
-        let mut begin = 4;
-        for at in 4..behind {
-            match statement.tokens[at].kind {
-                Kind::Symbol(b'(') => depth += 1,
-                Kind::Symbol(b')') if depth > 0 => depth -= 1,
-                Kind::Symbol(b',' | b')') if depth == 0 => {
-                    let clause = self.text[statement.tokens[begin].at.start..statement.tokens[at].at.start].trim_end();
-                    let foreign = (begin..at).any(|at| statement.are_words(at, &["FOREIGN", "KEY"]));
-                    let is_tie =
-                        foreign && (statement.is_word(begin, "CONSTRAINT") || statement.is_word(begin, "FOREIGN"));
-                    if is_tie {
-                        ties.push(clause.to_owned());
-                    } else {
-                        kept.push(clause);
-                    }
-                    begin = at + 1;
-                }
-                _ => {}
+        let (mut kept, mut ties) = (Vec::new(), Vec::new());
+        for (begin, end) in clauses(&statement)? {
+            let clause = self.text[statement.tokens[begin].at.start..statement.tokens[end].at.start].trim_end();
+            let foreign = (begin..end).any(|at| statement.are_words(at, &["FOREIGN", "KEY"]));
+            if foreign && (statement.is_word(begin, "CONSTRAINT") || statement.is_word(begin, "FOREIGN")) {
+                ties.push(clause.to_owned());
+            } else {
+                kept.push(clause);
             }
         }
         let options = &self.text[statement.tokens[behind - 1].at.end..];
         Some((format!("CREATE TABLE {} (\n  {}\n){options}", quote(name), kept.join(",\n  ")), ties))
     }
+}
+
+/// The clauses between the outer brackets of a table's definition: each from its first token to the comma or bracket behind it.
+fn clauses(statement: &Statement<'_>) -> Option<Vec<(usize, usize)>> {
+    let (mut clauses, mut depth, mut begin) = (Vec::new(), 0u32, 4);
+    for at in 4..statement.behind_brackets(3)? {
+        match statement.tokens[at].kind {
+            Kind::Symbol(b'(') => depth += 1,
+            Kind::Symbol(b')') if depth > 0 => depth -= 1,
+            Kind::Symbol(b',' | b')') if depth == 0 => {
+                clauses.push((begin, at));
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    Some(clauses)
+}
+
+/// The names that stand in the first brackets of a clause, as the columns of a key do.
+fn names_in_brackets(statement: &Statement<'_>, begin: usize, end: usize) -> Vec<String> {
+    let Some(open) = (begin..end).find(|&at| statement.is_symbol(at, b'(')) else { return Vec::new() };
+    let (mut names, mut depth) = (Vec::new(), 0u32);
+    for at in open..end {
+        match statement.tokens[at].kind {
+            Kind::Symbol(b'(') => depth += 1,
+            Kind::Symbol(b')') => depth = depth.saturating_sub(1),
+            Kind::Name if depth == 1 => names.extend(statement.name(at)),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    names
 }
 
 /// Where the options behind the columns begin; `None` when it is not a plain definition of the table `name`.

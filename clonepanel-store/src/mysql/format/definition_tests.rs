@@ -192,3 +192,25 @@ fn tables_that_lead_out_of_the_server_are_known() {
         assert!(TableDefinition::read("t", &text).is_ok_and(|definition| !definition.is_contained()), "{options}");
     }
 }
+
+#[test]
+fn rows_are_told_apart_by_a_key() {
+    for (columns, key) in [
+        ("`a` int(11) NOT NULL,\n  PRIMARY KEY (`a`)", Some(vec!["a"])),
+        (
+            "`a` int(11) NOT NULL,\n  `b` text DEFAULT 'PRIMARY KEY (`x`)',\n  PRIMARY KEY (`b`(10),`a`) USING BTREE",
+            Some(vec!["b", "a"]),
+        ),
+        (
+            "`a` int(11) DEFAULT NULL,\n  `b` int(11) NOT NULL,\n  UNIQUE KEY `u` (`a`),\n  UNIQUE KEY `v` (`b`)",
+            Some(vec!["b"]),
+        ),
+        ("`a` int(11) DEFAULT NULL,\n  UNIQUE KEY `u` (`a`),\n  KEY `k` (`a`)", None),
+        ("`a,``b(` int(11) NOT NULL,\n  PRIMARY KEY (`a,``b(`)", Some(vec!["a,`b("])),
+    ] {
+        let text = format!("CREATE TABLE `t` (\n  {columns}\n) ENGINE=InnoDB");
+        let definition = TableDefinition::read("t", &text).unwrap();
+        let key = key.map(|key| key.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(definition.key(), key, "{columns}");
+    }
+}

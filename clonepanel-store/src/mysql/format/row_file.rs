@@ -37,6 +37,11 @@ impl Head {
         &self.table
     }
 
+    /// The columns, in the order of the values.
+    pub(crate) fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
     /// The statement up to its rows, under the name of a table.
     pub(crate) fn insert_into(&self, table: &str) -> String {
         let columns: Vec<_> = self.columns.iter().map(|column| quote(column)).collect();

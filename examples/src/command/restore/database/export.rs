@@ -45,7 +45,7 @@ impl Restore {
                 let progress = Progress::new(&context.output, file.display().to_string(), "written");
                 let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
                 // Only its owner may read it, as it holds what people keep in databases.
-                let mut whole = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(failed)?;
+                let mut whole = NamedTempFile::new_in(folder.unwrap_or_else(|| Path::new("."))).map_err(failed)?;
                 let written = write(dump, &parts, &progress, |piece| whole.write_all(piece).map_err(failed)).await;
                 progress.finish(written.as_ref().err());
                 bytes = written?;

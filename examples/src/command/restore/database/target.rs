@@ -24,7 +24,7 @@ pub(super) struct Target {
 }
 
 enum Way {
-    Configured(SiteDatabase),
+    Configured(Box<SiteDatabase>),
     Address(DatabaseAddress),
 }
 
@@ -56,7 +56,7 @@ impl Target {
         let database = paired(site, account, name, word)?;
         let shown = Escaped(format!("database {} of {}", database.name, account.server).as_bytes()).to_string();
         Ok(Self {
-            way: Way::Configured(SiteDatabase::new(server, account, database)),
+            way: Way::Configured(Box::new(SiteDatabase::new(server, account, database))),
             shown,
             option: word.to_owned(),
             // A copy beside the original does not do what the original does.
