@@ -18,6 +18,7 @@ pub mod job;
 pub mod manifest;
 pub mod memory;
 pub mod observer;
+pub mod partial;
 pub mod path;
 pub mod problem;
 pub mod retention;

@@ -1,10 +1,8 @@
-//! Where a far end keeps what arrived of a file when the connection broke, and what must be known of it elsewhere.
+//! What a session must know of files that arrived in part.
 
-use clonepanel_core::path::RelPath;
+pub(crate) use clonepanel_core::partial::{PARTIAL_DIR, holder, is_partial};
 
-/// The directory for it, in the file's own directory: the next push goes on from there.
-pub(crate) const PARTIAL_DIR: &[u8] = b".clonepanel-partial";
-/// The rule that keeps it from being deleted; perishable, so that it goes with a directory that goes as a whole.
+/// The rule that keeps them from being deleted; perishable, so that they go with a directory that goes as a whole.
 pub(crate) const PARTIAL_RULE: &[u8] = b"-p .clonepanel-partial/";
 
 /// Whether a pull tells what is kept there.
@@ -13,38 +11,4 @@ pub(crate) enum Partials {
     #[default]
     LeftOut,
     Listed,
-}
-
-/// Whether a name belongs to what is kept there: then it is no part of any tree.
-pub(crate) fn is_partial(path: &[u8]) -> bool {
-    path.split(|&byte| byte == b'/').any(|name| name == PARTIAL_DIR)
-}
-
-/// The directory that holds the outermost directory of partial files on the way to `path`.
-pub(crate) fn holder(path: &RelPath) -> Option<RelPath> {
-    let mut at = path.clone();
-    while is_partial(at.as_bytes()) {
-        at = at.parent()?;
-    }
-    (at != *path).then_some(at)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_whole_names_count() {
-        let path = |text: &str| RelPath::try_from(text).unwrap();
-        for (text, at) in [
-            (".clonepanel-partial", Some("")),
-            ("a/.clonepanel-partial/b/.clonepanel-partial/c", Some("a")),
-            ("a/.clonepanel-partial.txt", None),
-            ("a", None),
-            ("", None),
-        ] {
-            assert_eq!(is_partial(text.as_bytes()), at.is_some(), "{text}");
-            assert_eq!(holder(&path(text)), at.map(path), "{text}");
-        }
-    }
 }

@@ -12,5 +12,5 @@ pub mod mysql;
 mod snapshots;
 mod stack;
 
-pub use local::{LocalScan, LocalTransport, LocalTree, Owners, SpecialBits};
+pub use local::{LocalScan, LocalTransport, LocalTree, Owners, SpecialBits, Unfinished};
 pub use snapshots::{HardLinkStore, StoreOptions};

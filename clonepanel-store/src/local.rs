@@ -11,4 +11,4 @@ mod walk;
 
 pub use scan::LocalScan;
 pub use transport::LocalTransport;
-pub use tree::{LocalTree, Owners, SpecialBits};
+pub use tree::{LocalTree, Owners, SpecialBits, Unfinished};

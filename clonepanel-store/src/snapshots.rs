@@ -30,5 +30,5 @@ mod writer;
 pub use options::StoreOptions;
 pub use store::HardLinkStore;
 
-pub(crate) use basis::StoredFile;
+pub(crate) use basis::{Both, StoredFile};
 pub(crate) use staging::random_name;

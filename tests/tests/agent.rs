@@ -9,25 +9,31 @@
 )]
 
 use clonepanel_core::{
+    job::BackupJob,
     memory::MemoryTree,
     path::RelPath,
+    snapshot_id::SourceName,
+    store::SnapshotStore,
     testkit::{
         block_on, differences,
-        generator::{Devices, Shape, Unreadable, edit},
+        generator::{Devices, Random, Shape, Unreadable, edit},
         materialise, owner_differences, scan,
     },
+    time::{SystemClock, Timestamp},
     transport::{Deletion, PullRequest, PushRequest, Transport, TransportError},
 };
 use clonepanel_rsync::{
     LocalConnect, SshConnect,
     agent::{AgentOptions, AgentTransport},
 };
-use clonepanel_store::{LocalTree, Owners, SpecialBits};
-use clonepanel_tests::{Login, Ran, Site, Sshd, SshdOptions, Tool};
+use clonepanel_store::{HardLinkStore, LocalTree, Owners, SpecialBits};
+use clonepanel_tests::{Login, Proxy, Ran, Site, Sshd, SshdOptions, Tool};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 fn program() -> String {
@@ -257,10 +263,10 @@ fn a_killed_push_leaves_each_file_old_or_new() {
                 let number = loop {
                     match fs::read_to_string(&pid).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
                         Some(number) => break number,
-                        None => tokio::time::sleep(std::time::Duration::from_millis(1)).await,
+                        None => tokio::time::sleep(Duration::from_millis(1)).await,
                     }
                 };
-                tokio::time::sleep(std::time::Duration::from_micros(2000 + round * 7919 % 60_000)).await;
+                tokio::time::sleep(Duration::from_micros(2000 + round * 7919 % 60_000)).await;
                 let killed = std::process::Command::new("kill").args(["-9", &number.to_string()]).output();
                 drop(killed);
             };
@@ -279,4 +285,84 @@ fn a_killed_push_leaves_each_file_old_or_new() {
     }
     println!("{killed} killed on the way, {late} had ended before");
     assert!(killed > 0, "every kill came too late: {late}");
+}
+
+const LARGE: u64 = 12_000_000;
+
+/// A file that no compression makes shorter.
+fn large(seed: u64) -> MemoryTree {
+    let tree = MemoryTree::new();
+    let mut random = Random::new(seed);
+    let content: Vec<u8> = (0..LARGE / 8).flat_map(|_| random.number().to_le_bytes()).collect();
+    tree.put_dir(path("d")).unwrap();
+    tree.put_file(path("d/large"), content, Timestamp::from_secs(1_700_000_000)).unwrap();
+    tree
+}
+
+/// What arrived of a file before the connection broke is not sent again.
+#[test]
+fn a_broken_push_goes_on_where_it_was() {
+    let sshd = Sshd::start();
+    let proxy = Proxy::to(sshd.port());
+    let folder = tempfile::tempdir().unwrap();
+    let far = folder.path().join("far");
+    for older in [None, Some(b"an older version".to_vec())] {
+        drop(fs::remove_dir_all(&far));
+        fs::create_dir_all(far.join("d")).unwrap();
+        if let Some(older) = &older {
+            fs::write(far.join("d/large"), older).unwrap();
+        }
+        let tree = large(older.is_some().into());
+        let transport = over_ssh(&sshd.login_at(proxy.port()), far.to_str().unwrap());
+        proxy.cut_sent_after(LARGE * 2 / 3);
+        block_on(transport.push(&PushRequest::new(), &tree, &())).unwrap_err();
+        proxy.cut_sent_after(u64::MAX);
+        // The far end notices by itself, a little later.
+        let kept = far.join("d/.clonepanel-partial/large");
+        let begun = Instant::now();
+        while !kept.exists() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "nothing was kept");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(fs::read(far.join("d/large")).ok(), older, "the file was touched");
+        // It is no part of the tree, for whoever looks.
+        let backup = block_on(transport.pull(&PullRequest::new(), &MemoryTree::new(), &())).unwrap();
+        assert_eq!(backup.entries, 2 + u64::from(older.is_some()));
+
+        let report = block_on(transport.push(&PushRequest::new(), &tree, &())).unwrap();
+        assert!(report.literal_bytes < LARGE * 2 / 3, "{report:?}");
+        assert_eq!(differences(&tree, &scan(&far).unwrap()), [""; 0]);
+        // What was kept of a file that is no more goes with its directory, and only then.
+        fs::create_dir_all(far.join("d/.clonepanel-partial")).unwrap();
+        fs::write(&kept, "kept").unwrap();
+        let request = PushRequest::new().deletion(Deletion::UpTo(10));
+        block_on(transport.push(&request, &tree, &())).unwrap();
+        assert!(kept.exists());
+        block_on(transport.push(&request, &MemoryTree::new(), &())).unwrap();
+        assert!(!far.join("d").exists());
+    }
+}
+
+/// The store keeps what arrived of a file, and the next backup goes on there.
+#[test]
+fn a_broken_pull_goes_on_where_it_was() {
+    let sshd = Sshd::start();
+    let proxy = Proxy::to(sshd.port());
+    let folder = tempfile::tempdir().unwrap();
+    materialise(&large(2), &folder.path().join("far")).unwrap();
+    let transport = over_ssh(&sshd.login_at(proxy.port()), folder.path().join("far").to_str().unwrap());
+    let store: Arc<dyn SnapshotStore> = Arc::new(HardLinkStore::init(folder.path().join("store")).unwrap());
+    let job = BackupJob::new(store, SourceName::new("site").unwrap()).part(
+        path("files"),
+        Arc::new(transport),
+        PullRequest::new(),
+    );
+    proxy.cut_after(LARGE * 2 / 3);
+    block_on(job.run(&SystemClock, &())).unwrap_err();
+    proxy.cut_after(u64::MAX);
+    let outcome = block_on(job.run(&SystemClock, &())).unwrap();
+    assert!(outcome.parts[0].report.literal_bytes < LARGE * 2 / 3, "{outcome:?}");
+    assert_eq!(fs::read(folder.path().join("far/d/large")).unwrap().len() as u64, LARGE);
+    let kept = folder.path().join("store/site").join(outcome.info.id.stem()).join("files/d/large");
+    assert!(fs::read(kept).unwrap() == fs::read(folder.path().join("far/d/large")).unwrap());
 }

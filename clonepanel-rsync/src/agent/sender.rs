@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use clonepanel_core::{
     entry::{Entry, EntryKind},
     observer::{Event, Observer},
+    partial::is_partial,
     path::RelPath,
     problem::{Problem, Problems},
     transport::PullRequest,
@@ -240,7 +241,9 @@ impl<'a> Sender<'a> {
             && let Some(entries) = &mut self.entries
         {
             match entries.next().await.map_err(Broken::Source)? {
-                Some(Listed::Entry(entry)) if self.covered.covers(&entry.path, entry.is_dir()) => {
+                Some(Listed::Entry(entry))
+                    if self.covered.covers(&entry.path, entry.is_dir()) && !is_partial(entry.path.as_bytes()) =>
+                {
                     let entry = self.covered.as_offered(self.regroup(entry));
                     self.sent.entries += 1;
                     self.observer.notice(&Event::Listed { entries: 1, bytes: entry.len().unwrap_or(0) });

@@ -1,8 +1,9 @@
 //! Deleting what a source does not have.
 
-use super::walk::Walk;
+use super::walk::{Partials, Walk};
 use crate::handle;
 use clonepanel_core::{
+    partial::{holder, is_partial},
     path::RelPath,
     problem::{Problem, ProblemKind, Problems},
     transport::{self, PullRequest, PushRequest},
@@ -22,13 +23,20 @@ pub(super) fn leaving(
     staying: &HashSet<RelPath>,
 ) -> io::Result<Result<Vec<RelPath>, Problem>> {
     let Here { entries, unknown } = here(root)?;
+    // What arrived in part goes with the directory that it is in, and stays otherwise.
+    let (partial, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(path, _)| is_partial(path.as_bytes()));
     let leaving = transport::leaving(request, staying, entries);
     // What cannot be looked at stays, with what it is in and what is in it.
     let above: HashSet<RelPath> = unknown.iter().flat_map(up_from).collect();
     let stays = |path: &RelPath| above.contains(path) || up_from(path).any(|path| unknown.contains(&path));
-    Ok(leaving.map(|mut leaving| {
-        leaving.retain(|path| !stays(path));
-        leaving
+    Ok(leaving.map(|leaving| {
+        let going: HashSet<_> = leaving.iter().collect();
+        let with_them = partial.into_iter().map(|(path, _)| path).rev();
+        let with_them = with_them.filter(|path| holder(path).is_some_and(|holder| going.contains(&holder)));
+        let mut all: Vec<_> = with_them.collect();
+        all.extend(leaving);
+        all.retain(|path| !stays(path));
+        all
     }))
 }
 
@@ -68,7 +76,7 @@ struct Here {
 }
 
 fn here(root: &Arc<OwnedFd>) -> io::Result<Here> {
-    let mut walk = Walk::new(Arc::clone(root), PullRequest::new());
+    let mut walk = Walk::new(Arc::clone(root), PullRequest::new(), Partials::Listed);
     let mut here = Here::default();
     while let Some(listed) = walk.next()? {
         match listed {

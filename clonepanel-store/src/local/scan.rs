@@ -2,7 +2,7 @@
 
 use super::{
     stream::{Changed, Content, Entries},
-    walk::Walk,
+    walk::{Partials, Walk},
 };
 use crate::{blocking, handle};
 use async_trait::async_trait;
@@ -66,7 +66,7 @@ impl LocalScan {
 #[async_trait]
 impl TreeSource for LocalScan {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
-        Ok(Box::new(Entries::new(Walk::new(Arc::clone(&self.root), self.request.clone()))))
+        Ok(Box::new(Entries::new(Walk::new(Arc::clone(&self.root), self.request.clone(), Partials::LeftOut))))
     }
 
     async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {

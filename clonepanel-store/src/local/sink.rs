@@ -1,9 +1,9 @@
 //! [`Pass`]: the writing of one tree into a directory.
 
-use super::tree::{Owners, SpecialBits};
+use super::tree::{Owners, SpecialBits, Unfinished};
 use crate::{
     blocking, handle,
-    snapshots::StoredFile,
+    snapshots::{Both, StoredFile},
     stack::{DirStack, Missing},
 };
 use async_trait::async_trait;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clonepanel_core::{
     digest::{DigestBuilder, FileDigest},
     entry::{DeviceNumber, Entry, EntryKind, EntryMeta, Freshness},
+    partial::PARTIAL_DIR,
     path::RelPath,
     problem::{Problem, ProblemKind, Problems},
     tree::{Basis, FileSink, TreeError, Want},
@@ -21,7 +22,7 @@ use rustix::{
     io::Errno,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, Write as _},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -36,6 +37,7 @@ pub(super) struct Pass {
     root: Arc<OwnedFd>,
     special_bits: SpecialBits,
     owners: Owners,
+    unfinished: Unfinished,
     state: Mutex<State>,
 }
 
@@ -48,6 +50,8 @@ struct State {
     undressed: Vec<(RelPath, EntryMeta)>,
     /// Further names with their first ones.
     links: Vec<(RelPath, RelPath)>,
+    /// Files of which a part was kept the last time.
+    begun: HashSet<RelPath>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +65,12 @@ enum Kind {
 }
 
 impl Pass {
-    pub(super) fn new(root: OwnedFd, special_bits: SpecialBits, owners: Owners) -> Self {
+    pub(super) fn new(root: OwnedFd, special_bits: SpecialBits, owners: Owners, unfinished: Unfinished) -> Self {
         let root = Arc::new(root);
         let dirs = DirStack::new(Arc::clone(&root), Missing::Fail);
-        let state = State { dirs, offered: HashMap::new(), undressed: Vec::new(), links: Vec::new() };
-        Self { root, special_bits, owners, state: Mutex::new(state) }
+        let state =
+            State { dirs, offered: HashMap::new(), undressed: Vec::new(), links: Vec::new(), begun: HashSet::new() };
+        Self { root, special_bits, owners, unfinished, state: Mutex::new(state) }
     }
 
     /// Makes everything but content.
@@ -144,7 +149,7 @@ impl Pass {
         let dir = state.dirs.enter(parent)?;
         let stat = handle::stat_in(dir, name)?;
         let Some(stat) = stat.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) else {
-            return Ok(Want::Data { basis: None });
+            return Ok(Want::Data { basis: self.begun(state, &entry.path) });
         };
         let looks_same = handle::len(&stat) == len && handle::mtime(&stat) == entry.meta.mtime;
         if looks_same && stat.st_nlink == 1 && entry.meta.freshness != Freshness::Touched {
@@ -153,7 +158,34 @@ impl Pass {
         }
         let place = entry.path.as_bytes().to_vec();
         let basis = StoredFile::new(Arc::clone(&self.root), place, entry.path.clone(), handle::len(&stat));
-        Ok(Want::Data { basis: (stat.st_size > 0).then(|| Arc::new(basis) as Arc<dyn Basis>) })
+        let older = (stat.st_size > 0).then(|| Arc::new(basis) as Arc<dyn Basis>);
+        Ok(Want::Data {
+            basis: match (self.begun(state, &entry.path), older) {
+                (Some(begun), Some(older)) => Some(Arc::new(Both(begun, older))),
+                (begun, older) => begun.or(older),
+            },
+        })
+    }
+
+    /// What was kept of a file that arrived in part.
+    fn begun(&self, state: &mut State, path: &RelPath) -> Option<Arc<dyn Basis>> {
+        if self.unfinished == Unfinished::Discard {
+            return None;
+        }
+        let (parent, name) = handle::split(path.as_bytes());
+        let mut place = parent.to_vec();
+        if !place.is_empty() {
+            place.push(b'/');
+        }
+        place.extend_from_slice(PARTIAL_DIR);
+        // What cannot be looked at is not built on.
+        let stat = handle::walk(&self.root, &place).and_then(|dir| handle::stat_in(dir, name)).ok().flatten()?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        state.begun.insert(path.clone());
+        place.push(b'/');
+        place.extend_from_slice(name);
+        let basis = StoredFile::new(Arc::clone(&self.root), place, path.clone(), handle::len(&stat));
+        (is_file && stat.st_size > 0).then(|| Arc::new(basis) as Arc<dyn Basis>)
     }
 
     /// Makes a symbolic link, device, pipe or socket, if it is not there already.
@@ -218,7 +250,7 @@ impl Pass {
     pub(super) fn finish(&self) -> Problems {
         let mut problems = Problems::new();
         let mut state = self.lock();
-        let State { dirs, offered, undressed, links } = &mut *state;
+        let State { dirs, offered, undressed, links, .. } = &mut *state;
         for (path, first) in &*links {
             // Whatever lies at the place of a first name that did not arrive, it is not what this name is to have.
             if offered.get(first) != Some(&Kind::Whole) {
@@ -300,16 +332,22 @@ pub(super) struct Incoming {
     file: Option<Temporary>,
 }
 
-/// A file under a temporary name; the name goes when this is dropped.
+/// A file under a temporary name. When this is dropped, the name goes, or the file is kept for the next time.
 struct Temporary {
     dir: Arc<OwnedFd>,
     name: Vec<u8>,
     file: File,
+    /// The name in the folder of files that arrived in part.
+    kept_as: Option<Vec<u8>>,
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.name.is_empty() {
+        let is_kept = |name: &Vec<u8>| {
+            let partial = handle::made_dir_in(&self.dir, PARTIAL_DIR);
+            partial.is_ok_and(|partial| rustix::fs::renameat(&self.dir, &self.name, partial, &**name).is_ok())
+        };
+        if !self.name.is_empty() && !self.kept_as.as_ref().is_some_and(is_kept) {
             drop(handle::unlink_in(&self.dir, &self.name));
         }
     }
@@ -320,7 +358,17 @@ impl Temporary {
         let dir = Arc::new(handle::parent_of(&pass.root, path)?);
         let name = temporary_name();
         let file = handle::create_in(&dir, &name, 0o600)?;
-        Ok(Self { dir, name, file })
+        let (_, last) = handle::split(path.as_bytes());
+        let kept_as = (pass.unfinished == Unfinished::Keep).then(|| last.to_vec());
+        Ok(Self { dir, name, file, kept_as })
+    }
+
+    /// Removes what was kept of the file the last time, and the folder for it if that was all.
+    fn clear(&self, name: &[u8]) {
+        // Whatever stays is known not to be a part of the tree.
+        let Ok(partial) = handle::dir_in(&self.dir, PARTIAL_DIR) else { return };
+        let _ = handle::unlink_in(&partial, name);
+        let _ = rustix::fs::unlinkat(&self.dir, PARTIAL_DIR, AtFlags::REMOVEDIR);
     }
 
     fn complete(mut self, pass: &Pass, entry: &Entry) -> io::Result<()> {
@@ -332,6 +380,9 @@ impl Temporary {
         handle::dress(&self.file, pass.mode(&entry.meta), entry.meta.mtime)?;
         place(self.dir.as_fd(), &self.name, name)?;
         self.name.clear();
+        if pass.lock().begun.remove(&entry.path) {
+            self.clear(name);
+        }
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use super::{
     scan::LocalScan,
     sink::{Incoming, Pass},
     stream::{Content, Entries},
-    walk::Walk,
+    walk::{Partials, Walk},
 };
 use crate::{blocking, handle};
 use async_trait::async_trait;
@@ -35,7 +35,18 @@ pub struct LocalTree {
     below: RelPath,
     special_bits: SpecialBits,
     owners: Owners,
+    unfinished: Unfinished,
     pass: Arc<Mutex<Option<Arc<Pass>>>>,
+}
+
+/// What becomes of a file that arrived in part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unfinished {
+    /// It is removed.
+    #[default]
+    Discard,
+    /// It is kept in a [folder of its own](clonepanel_core::partial) beside its place, for the next time to build on.
+    Keep,
 }
 
 /// What becomes of the setuid, setgid and sticky bits of what is written.
@@ -67,6 +78,7 @@ impl LocalTree {
             below: RelPath::root(),
             special_bits: SpecialBits::default(),
             owners: Owners::default(),
+            unfinished: Unfinished::default(),
             pass: Arc::default(),
         }
     }
@@ -89,6 +101,13 @@ impl LocalTree {
     #[must_use]
     pub const fn owners(mut self, owners: Owners) -> Self {
         self.owners = owners;
+        self
+    }
+
+    /// Says what becomes of files that arrive in part. By default they are removed.
+    #[must_use]
+    pub const fn unfinished(mut self, unfinished: Unfinished) -> Self {
+        self.unfinished = unfinished;
         self
     }
 
@@ -185,7 +204,7 @@ impl LocalTree {
             return Ok(pass);
         }
         let (root, below) = (self.root.clone(), self.below.clone());
-        let (bits, owners) = (self.special_bits, self.owners);
+        let (bits, owners, unfinished) = (self.special_bits, self.owners, self.unfinished);
         let begin = move || {
             std::fs::create_dir_all(&root)?;
             let mut dir = handle::open_root(&root)?;
@@ -195,7 +214,7 @@ impl LocalTree {
             if !below.is_root() {
                 dir = handle::listed_dir_in(&dir, b".")?;
             }
-            Ok(Pass::new(dir, bits, owners))
+            Ok(Pass::new(dir, bits, owners, unfinished))
         };
         let pass = Arc::new(blocking::run(begin, |error| error).await.map_err(|error| self.failed("open", error))?);
         let mut current = self.pass.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,7 +230,7 @@ impl LocalTree {
 impl TreeSource for LocalTree {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
         let root = self.open_root().await?;
-        Ok(Box::new(Entries::new(Walk::new(root, PullRequest::new()))))
+        Ok(Box::new(Entries::new(Walk::new(root, PullRequest::new(), Partials::LeftOut))))
     }
 
     async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {

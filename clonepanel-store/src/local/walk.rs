@@ -7,6 +7,7 @@ use crate::{
 };
 use clonepanel_core::{
     entry::{Entry, EntryKind, EntryMeta, Freshness},
+    partial::is_partial,
     path::RelPath,
     problem::{Problem, ProblemKind},
     time::Timestamp,
@@ -32,11 +33,19 @@ pub(super) struct Walk {
     /// What is still to be looked at, the next one last.
     todo: Vec<RelPath>,
     problems: Vec<Problem>,
+    partials: Partials,
+}
+
+/// Whether files that arrived in part are listed, which are no part of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Partials {
+    LeftOut,
+    Listed,
 }
 
 impl Walk {
     /// A walk through what the request covers.
-    pub(super) fn new(root: Arc<OwnedFd>, request: PullRequest) -> Self {
+    pub(super) fn new(root: Arc<OwnedFd>, request: PullRequest, partials: Partials) -> Self {
         Self {
             dirs: DirStack::new(root, Missing::Fail),
             request,
@@ -44,6 +53,7 @@ impl Walk {
             groups: HashMap::new(),
             todo: vec![RelPath::root()],
             problems: Vec::new(),
+            partials,
         }
     }
 
@@ -122,6 +132,9 @@ impl Walk {
         };
         names.sort_unstable_by(|a, b| b.name.cmp(&a.name));
         for name in names {
+            if self.partials == Partials::LeftOut && is_partial(&name.name) {
+                continue;
+            }
             let joined = RelPath::try_from(&*name.name).and_then(|name| path.join(&name));
             match joined {
                 Ok(inner) => self.todo.push(inner),

@@ -14,7 +14,7 @@ use clonepanel_core::{
     tree::{EntryStream, FileSink, FileStream, TreeError, TreeSink, TreeSource, Want},
 };
 use clonepanel_rsync::agent::{Access, Place, ServeOptions, Served, ServedSink, ServedSource, serve};
-use clonepanel_store::{LocalScan, LocalTree, Owners, SpecialBits};
+use clonepanel_store::{LocalScan, LocalTree, Owners, SpecialBits, Unfinished};
 use serde_json::json;
 use std::{collections::HashSet, fs::File, io, os::fd::AsFd, os::unix::fs::MetadataExt, path::PathBuf};
 use tokio::runtime::Builder;
@@ -80,7 +80,7 @@ impl Served for Local {
         // As rsync does: only the superuser can give files away.
         let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
         let owners = if is_root { Owners::Listed } else { Owners::Mine };
-        Ok(Box::new(Sink(tree(place).special_bits(SpecialBits::Set).owners(owners))))
+        Ok(Box::new(Sink(tree(place).special_bits(SpecialBits::Set).owners(owners).unfinished(Unfinished::Keep))))
     }
 }
 
