@@ -27,7 +27,7 @@ use clonepanel_rsync::{
     agent::{AgentOptions, AgentTransport},
 };
 use clonepanel_store::{HardLinkStore, LocalTree, Owners, SpecialBits};
-use clonepanel_tests::{Login, Proxy, Ran, Site, Sshd, SshdOptions, Tool};
+use clonepanel_tests::{Login, Proxy, Ran, Site, Sshd, SshdOptions, Tool, may_lack};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -365,4 +365,55 @@ fn a_broken_pull_goes_on_where_it_was() {
     assert_eq!(fs::read(folder.path().join("far/d/large")).unwrap().len() as u64, LARGE);
     let kept = folder.path().join("store/site").join(outcome.info.id.stem()).join("files/d/large");
     assert!(fs::read(kept).unwrap() == fs::read(folder.path().join("far/d/large")).unwrap());
+}
+
+/// What belongs to somebody else is told, and the rest arrives.
+#[test]
+fn needs_root_to_meet_what_belongs_to_others() {
+    if !is_root() {
+        return may_lack("root", "only root can make files of another owner");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let far = folder.path().join("far");
+    let nobody = 65_534;
+    for dir in ["", "locked", "open"] {
+        fs::create_dir_all(far.join(dir)).unwrap();
+    }
+    for (name, owner) in [("locked/a", 0), ("open/theirs", 0), ("open/ours", nobody)] {
+        fs::write(far.join(name), "old").unwrap();
+        std::os::unix::fs::chown(far.join(name), Some(owner), Some(owner)).unwrap();
+    }
+    for dir in ["", "open"] {
+        std::os::unix::fs::chown(far.join(dir), Some(nobody), Some(nobody)).unwrap();
+    }
+    let tree = MemoryTree::new();
+    let time = Timestamp::from_secs(1_700_000_000);
+    for name in ["locked", "locked/sub", "open"] {
+        tree.put_dir(path(name)).unwrap();
+    }
+    for name in ["locked/a", "locked/new", "locked/sub/x", "open/ours", "open/theirs", "open/new"] {
+        tree.put_file(path(name), vec![b'n'; 400_000], time).unwrap();
+    }
+    // The tool itself may lie where only its owner can go.
+    let copy = folder.path().join("clonepanel");
+    fs::copy(program(), &copy).unwrap();
+    let wrapper = folder.path().join("agent");
+    let script = format!(
+        "#!/bin/sh\nexec setpriv --reuid={nobody} --regid={nobody} --clear-groups '{}' \"$@\"\n",
+        copy.display()
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    let options = AgentOptions::new().agent_program(wrapper.to_str().unwrap());
+    let transport = AgentTransport::new(LocalConnect::new(), far.to_str().unwrap()).options(options);
+    let report = block_on(transport.push(&PushRequest::new(), &tree, &())).unwrap();
+    let told: Vec<_> = report.problems.listed().iter().map(|problem| problem.path.to_string()).collect();
+    for refused in ["locked", "locked/a", "locked/new", "locked/sub", "locked/sub/x"] {
+        assert!(told.iter().any(|path| path == refused), "{refused}: {told:?}");
+    }
+    assert_eq!(fs::read(far.join("locked/a")).unwrap(), b"old");
+    for arrived in ["open/ours", "open/theirs", "open/new"] {
+        assert_eq!(fs::read(far.join(arrived)).unwrap().len(), 400_000, "{arrived}: {told:?}");
+    }
 }

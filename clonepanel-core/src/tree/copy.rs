@@ -196,11 +196,10 @@ impl File<'_> {
     ) -> Result<(), CopyError> {
         let mut file = match self.sink.file(&self.entry).await {
             Ok(file) => file,
-            Err(TreeError::Refused { path, why }) => {
-                done.problem = Some(Problem::new(path, ProblemKind::Refused, why));
+            Err(error) => {
+                done.problem = Some(refused(error)?);
                 return Ok(());
             }
-            Err(error) => return Err(CopyError::Sink(error)),
         };
         let mut len = 0;
         loop {
@@ -217,10 +216,16 @@ impl File<'_> {
             let literal_bytes = chunk.len() as u64 - matched_bytes;
             done.literal_bytes += literal_bytes;
             done.matched_bytes += matched_bytes;
-            file.write(chunk).await.map_err(CopyError::Sink)?;
+            if let Err(error) = file.write(chunk).await {
+                done.problem = Some(refused(error)?);
+                return Ok(());
+            }
             self.observer.notice(&Event::Data { literal_bytes, matched_bytes });
         }
-        file.finish().await.map_err(CopyError::Sink)?;
+        if let Err(error) = file.finish().await {
+            done.problem = Some(refused(error)?);
+            return Ok(());
+        }
         self.observer.notice(&Event::Finished { path: &self.entry.path });
         done.complete = true;
         if let Some(listed) = self.entry.len().filter(|&listed| listed != len) {
@@ -240,6 +245,14 @@ impl File<'_> {
         };
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
         Ok(Problem::new(self.entry.path.clone(), kind, format!("{error}{cause}")))
+    }
+}
+
+/// What a sink refuses is a problem of that file; anything else is the sink's own trouble.
+fn refused(error: TreeError) -> Result<Problem, CopyError> {
+    match error {
+        TreeError::Refused { path, why } => Ok(Problem::new(path, ProblemKind::Refused, why)),
+        error => Err(CopyError::Sink(error)),
     }
 }
 

@@ -152,7 +152,14 @@ impl<'a> Incoming<'a> {
         } else if let Some(sink) = &mut self.sink
             && !bytes.is_empty()
         {
-            sink.write(bytes).await.map_err(Broken::Sink)?;
+            match sink.write(bytes).await {
+                Ok(()) => {}
+                Err(TreeError::Refused { why, .. }) => {
+                    self.sink = None;
+                    self.refused = Some(Problem::new(self.asked.entry.path.clone(), ProblemKind::Refused, why));
+                }
+                Err(error) => return Err(Broken::Sink(error)),
+            }
         }
         Ok(())
     }

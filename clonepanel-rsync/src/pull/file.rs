@@ -130,7 +130,14 @@ impl Pull<'_> {
             && let Some(sink) = &mut file.sink
         {
             file.hasher.update(&bytes);
-            sink.write(bytes).await?;
+            match sink.write(bytes).await {
+                Ok(()) => {}
+                Err(TreeError::Refused { path, why }) => {
+                    (file.sink, file.is_refused) = (None, true);
+                    self.problem(Problem::new(path, ProblemKind::Refused, why));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
@@ -142,11 +149,19 @@ impl Pull<'_> {
         let path = asked.entry.path.clone();
         match sink {
             Some(sink) if hasher.is(digest) => {
-                let written = sink.finish().await?;
-                self.report.files += 1;
-                self.observer.notice(&Event::Finished { path: &path });
-                if asked.entry.len() != Some(written.len) {
-                    self.problem(Problem::new(path, ProblemKind::Changed, "it was written to while it was read"));
+                match sink.finish().await {
+                    Ok(written) => {
+                        self.report.files += 1;
+                        self.observer.notice(&Event::Finished { path: &path });
+                        if asked.entry.len() != Some(written.len) {
+                            let detail = "it was written to while it was read";
+                            self.problem(Problem::new(path, ProblemKind::Changed, detail));
+                        }
+                    }
+                    Err(TreeError::Refused { why, .. }) => {
+                        self.problem(Problem::new(path, ProblemKind::Refused, why));
+                    }
+                    Err(error) => return Err(error.into()),
                 }
                 self.receiver.settle(index);
             }

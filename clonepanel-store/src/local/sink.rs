@@ -30,6 +30,8 @@ use std::{
 
 /// Content is gathered in memory up to this length, and written in pieces of it.
 const PIECE: usize = 256 << 10;
+/// Why something is not written.
+const NOT_ALLOWED: &str = "whoever writes here is not allowed to";
 
 /// The writing of one tree, until it is finished.
 #[derive(Debug)]
@@ -80,6 +82,10 @@ impl Pass {
             io::ErrorKind::DirectoryNotEmpty => {
                 TreeError::Refused { path: entry.path.clone(), why: "a directory that is not empty is in the way" }
             }
+            // What belongs to somebody else is no reason to leave the rest.
+            io::ErrorKind::PermissionDenied if !entry.path.is_root() => {
+                TreeError::Refused { path: entry.path.clone(), why: NOT_ALLOWED }
+            }
             _ => TreeError::from_io("write", &entry.path, error),
         };
         let mut state = self.lock();
@@ -109,12 +115,7 @@ impl Pass {
                 want = self.want(&mut state, entry, *len).map_err(failed)?;
                 kind = if matches!(want, Want::Nothing) { Kind::Whole } else { Kind::File };
             }
-            other => self.make_other(&mut state, entry, other).map_err(|error| match error.kind() {
-                io::ErrorKind::PermissionDenied => {
-                    TreeError::Refused { path: entry.path.clone(), why: "it may not be made here" }
-                }
-                _ => failed(error),
-            })?,
+            other => self.make_other(&mut state, entry, other).map_err(failed)?,
         }
         state.offered.insert(entry.path.clone(), kind);
         Ok(want)
@@ -420,6 +421,7 @@ impl Incoming {
             io::ErrorKind::DirectoryNotEmpty => {
                 TreeError::Refused { path: self.entry.path.clone(), why: "a directory that is not empty is in the way" }
             }
+            io::ErrorKind::PermissionDenied => TreeError::Refused { path: self.entry.path.clone(), why: NOT_ALLOWED },
             _ => TreeError::from_io("write", &self.entry.path, error),
         }
     }
