@@ -38,7 +38,8 @@ pub trait Transport: Send + Sync {
     /// - **T5** a file that vanishes or cannot be read on the way is a problem in the report, not an error;
     /// - **T6** a path that leaves the root is refused, whatever the far end says;
     /// - **T7** excluded paths are neither offered nor read;
-    /// - **T8** an error of the sink ends the pull with [`TransportError::Sink`], except `Refused`, which is a problem.
+    /// - **T8** an error of the sink ends the pull with [`TransportError::Sink`], except `Refused`, which is a problem of that file,
+    ///   whenever the sink says it.
     ///
     /// # Errors
     /// [`TransportError`] by what to do next; the sink may have received a part.

@@ -9,6 +9,7 @@
 )]
 
 use clonepanel_core::{
+    entry::EntryMeta,
     job::BackupJob,
     memory::MemoryTree,
     path::RelPath,
@@ -164,6 +165,35 @@ fn a_key_that_only_reads() {
     let facts = block_on(over_ssh(&sshd.login(), "site").probe(&[path("sub"), path("none")])).unwrap();
     assert!(facts.is_read_only && facts.program.starts_with("clonepanel "), "{facts:?}");
     assert_eq!(facts.missing, [path("none")]);
+}
+
+/// A key that may write to a folder writes there alone, and makes nothing that gives rights.
+#[test]
+fn a_key_that_writes_to_one_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir_all(home.join("site")).unwrap();
+    let tree = MemoryTree::new();
+    tree.put_file(path("tool"), b"#!/bin/sh".to_vec(), Timestamp::from_secs(1_700_000_000)).unwrap();
+    tree.set_meta(&path("tool"), &EntryMeta { mode: 0o4755, uid: 65_534, gid: 65_534, ..EntryMeta::default() })
+        .unwrap();
+    for (option, mode) in [("", 0o755), (" --keep-owners", 0o4755)] {
+        let forced = format!("exec {} agent --root site{option}", program());
+        let sshd = SshdOptions::new().home(&home).command(&forced).start();
+        let push = |root: &str| block_on(over_ssh(&sshd.login(), root).push(&PushRequest::new(), &tree, &()));
+        push("site").unwrap();
+        let there = fs::metadata(home.join("site/tool")).unwrap();
+        assert_eq!(there.mode() & 0o7777, mode);
+        let is_given = is_root() && !option.is_empty();
+        assert_eq!(there.uid() == 65_534, is_given);
+        for root in ["", "other", "site/../other"] {
+            let refused = push(root);
+            assert!(matches!(refused, Err(TransportError::Denied { .. })), "{root}: {refused:?}");
+        }
+        fs::remove_file(home.join("site/tool")).unwrap();
+    }
+    let upwards = Ran::of(std::process::Command::new(program()).args(["agent", "--root", "../x"]));
+    upwards.assert(2, &["leads up"]);
 }
 
 /// A login that greets is heard all the same; one with an older program says what to do.

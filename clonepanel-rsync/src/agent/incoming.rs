@@ -201,7 +201,13 @@ pub(super) async fn copy_basis(
         let Ok(piece) = read_exactly(basis.as_ref(), digest.len(), len).await else { return Ok(Ended::Wrong(asked)) };
         digest.update(&piece);
         observer.notice(&Event::Data { literal_bytes: 0, matched_bytes: piece.len() as u64 });
-        file.write(piece).await.map_err(Broken::Sink)?;
+        match file.write(piece).await {
+            Ok(()) => {}
+            Err(TreeError::Refused { why, .. }) => {
+                return Ok(Ended::Refused(Problem::new(asked.entry.path, ProblemKind::Refused, why)));
+            }
+            Err(error) => return Err(Broken::Sink(error)),
+        }
     }
     if digest.finish() != wanted {
         return Ok(Ended::Wrong(asked));

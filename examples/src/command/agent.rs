@@ -16,7 +16,14 @@ use clonepanel_core::{
 use clonepanel_rsync::agent::{Access, Place, ServeOptions, Served, ServedSink, ServedSource, serve};
 use clonepanel_store::{LocalScan, LocalTree, Owners, SpecialBits, Unfinished};
 use serde_json::json;
-use std::{collections::HashSet, fs::File, io, os::fd::AsFd, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io,
+    os::fd::AsFd,
+    os::unix::fs::MetadataExt,
+    path::{Component, PathBuf},
+};
 use tokio::runtime::Builder;
 
 /// Be the far end of a transfer, on standard input and output; started by the other end
@@ -29,7 +36,9 @@ Give a key of its own to whoever may only read, with one line in ~/.ssh/authoriz
 
   restrict,command=\"clonepanel agent --read-only --root public_html\" ssh-ed25519 AAAA... backup
 
-Then only the named folders can be read with that key, whatever the near end asks for. It writes
+Then only the named folders can be read with that key, whatever the near end asks for. Without
+--read-only they can be written to as well; then files belong to whoever runs this, without setuid
+bits, unless --keep-owners says otherwise. It writes
 nothing but the protocol to standard output, so --json changes nothing.")]
 pub(crate) struct Agent {
     /// Take nothing, only give
@@ -38,12 +47,20 @@ pub(crate) struct Agent {
     /// Only what lies in this folder, absolute or relative to the working directory; may be given again
     #[arg(long, value_name = "DIR")]
     root: Vec<PathBuf>,
+    /// With --root, as the superuser: also give files the owners and setuid bits that the other end names
+    #[arg(long, requires = "root")]
+    keep_owners: bool,
 }
 
 impl Agent {
     /// It has a runtime of its own, which a standard input that never ends does not keep alive.
     pub(crate) fn run(&self) -> Result<Outcome, Failure> {
+        if let Some(root) = self.root.iter().find(|root| root.components().any(|part| part == Component::ParentDir)) {
+            return Err(Failure::usage(format!("--root {} leads up", root.display()))
+                .hint("name the folder absolutely, or one below the working directory"));
+        }
         let access = Access::full().roots(self.root.clone());
+        let local = Local { dresses: self.root.is_empty() || self.keep_owners };
         let options = ServeOptions::new(if self.read_only { access.read_only() } else { access });
         let no_runtime = |error: io::Error| Failure::failed(format!("no runtime: {error}"));
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(no_runtime)?;
@@ -51,7 +68,7 @@ impl Agent {
             let stopped = signal::stopped()?;
             let (input, output) = (pipe(io::stdin())?, pipe(io::stdout())?);
             tokio::select! {
-                served = serve(input, output, &Local, &options) => served.map_err(|error| Failure::because(&error)),
+                served = serve(input, output, &local, &options) => served.map_err(|error| Failure::because(&error)),
                 name = stopped => Err(Failure::failed(format!("stopped by {name}"))),
             }
         });
@@ -68,7 +85,10 @@ fn pipe(stream: impl AsFd) -> Result<tokio::fs::File, Failure> {
 }
 
 /// The folders of this machine.
-struct Local;
+struct Local {
+    /// Files get the owners and special bits that the calling end names, as far as this process may.
+    dresses: bool,
+}
 
 #[async_trait]
 impl Served for Local {
@@ -79,8 +99,9 @@ impl Served for Local {
     async fn sink(&self, place: &Place) -> Result<Box<dyn ServedSink>, TreeError> {
         // As rsync does: only the superuser can give files away.
         let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-        let owners = if is_root { Owners::Listed } else { Owners::Mine };
-        Ok(Box::new(Sink(tree(place).special_bits(SpecialBits::Set).owners(owners).unfinished(Unfinished::Keep))))
+        let owners = if is_root && self.dresses { Owners::Listed } else { Owners::Mine };
+        let bits = if self.dresses { SpecialBits::Set } else { SpecialBits::Drop };
+        Ok(Box::new(Sink(tree(place).special_bits(bits).owners(owners).unfinished(Unfinished::Keep))))
     }
 }
 

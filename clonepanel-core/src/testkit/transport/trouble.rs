@@ -153,18 +153,19 @@ pub async fn t8_errors_of_the_sink_end_the_pull(fixture: &dyn TransportFixture) 
             hold!("T8", said, "a full disk at {call:?} of {name} is called {report:?}");
         }
     }
-    let here = MemoryTree::new();
-    let gate = Failing { call: Call::Offer, path: path("d/middle"), fault: Fault::Refused };
-    let report = pull(fixture, &Gated::new(here.clone(), gate)).await;
-    hold!("T8", report.is_ok(), "a refused entry fails the pull: {report:?}");
-    let problems: Vec<_> = report.iter().flat_map(|report| report.problems.listed()).collect();
-    let said =
-        matches!(problems[..], [problem] if problem.path == path("d/middle") && problem.kind == ProblemKind::Refused);
-    hold!("T8", said, "for a refused entry, the problems are {problems:?}");
-    far.remove(&path("d/middle"));
-    let left: Vec<_> = far.list().into_iter().map(|entry| entry.path).collect();
-    let arrived: Vec<_> = here.list().into_iter().map(|entry| entry.path).collect();
-    hold!("T8", arrived == left, "beside a refused entry, there arrived {arrived:?}");
+    let refused = path("d/middle");
+    let left: Vec<_> = far.list().into_iter().map(|entry| entry.path).filter(|path| *path != refused).collect();
+    for call in [Call::Offer, Call::File, Call::Write, Call::Finish] {
+        let here = MemoryTree::new();
+        let gate = Failing { call, path: refused.clone(), fault: Fault::Refused };
+        let report = pull(fixture, &Gated::new(here.clone(), gate)).await;
+        hold!("T8", report.is_ok(), "an entry that is refused at {call:?} fails the pull: {report:?}");
+        let problems: Vec<_> = report.iter().flat_map(|report| report.problems.listed()).collect();
+        let said = matches!(problems[..], [problem] if problem.path == refused && problem.kind == ProblemKind::Refused);
+        hold!("T8", said, "for an entry that is refused at {call:?}, the problems are {problems:?}");
+        let arrived: Vec<_> = here.list().into_iter().map(|entry| entry.path).collect();
+        hold!("T8", arrived == left, "beside an entry that is refused at {call:?}, there arrived {arrived:?}");
+    }
 }
 
 struct Failing {
