@@ -27,7 +27,7 @@ mod layout;
 mod session;
 mod versions;
 
-pub use address::DatabaseAddress;
+pub use address::{DatabaseAddress, DatabaseTls};
 pub use dump::DatabaseSource;
 pub use error::{DatabaseError, ServerMessage};
 pub use format::{

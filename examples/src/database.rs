@@ -12,8 +12,8 @@ use clonepanel_core::{
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
 };
 use clonepanel_rsync::{Forward, SshConnect};
-use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource};
-use std::{collections::VecDeque, error::Error, path::Path};
+use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DatabaseTls};
+use std::{collections::VecDeque, error::Error, net::IpAddr, path::Path};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -80,7 +80,7 @@ impl SiteDatabase {
 
     /// Makes the way to the server.
     pub(crate) async fn reach(&self) -> Result<Reached, String> {
-        let Database { name, user, server, password, .. } = &self.database;
+        let Database { name, user, server, password, tls, ca_file, .. } = &self.database;
         let way = match &self.login {
             Some(login) => {
                 let folder = TempDir::with_prefix("clonepanel-").map_err(|error| line(&error))?;
@@ -95,15 +95,34 @@ impl SiteDatabase {
             (None, _) if server.starts_with('/') => DatabaseAddress::socket(Path::new(server), name, user),
             (None, Some((host, port))) => {
                 let port = port.parse().map_err(|_| format!("{server} has no port"))?;
-                DatabaseAddress::tcp(host.trim_matches(['[', ']']), port, name, user)
+                let host = host.trim_matches(['[', ']']);
+                encrypted(DatabaseAddress::tcp(host, port, name, user), host, *tls, ca_file.as_deref())
             }
-            (None, None) => DatabaseAddress::tcp(server, 3306, name, user),
+            (None, None) => encrypted(DatabaseAddress::tcp(server, 3306, name, user), server, *tls, ca_file.as_deref()),
         };
         if let Some(password) = password {
             address = address.password(password.fetch().map_err(|error| format!("{error}; {}", error.hint()))?);
         }
         Ok(Reached { address, _way: way })
     }
+}
+
+/// With TLS if that is wanted; when nothing is said, unless the server is on this machine.
+pub(crate) fn encrypted(
+    address: DatabaseAddress,
+    host: &str,
+    tls: Option<bool>,
+    ca_file: Option<&Path>,
+) -> DatabaseAddress {
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !tls.unwrap_or(!is_here || ca_file.is_some()) {
+        return address;
+    }
+    let tls = DatabaseTls::new();
+    address.tls(match ca_file {
+        Some(file) => tls.ca_file(file),
+        None => tls,
+    })
 }
 
 #[async_trait]

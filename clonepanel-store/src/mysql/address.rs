@@ -1,6 +1,7 @@
-//! [`DatabaseAddress`]: which database, and how it is reached.
+//! [`DatabaseAddress`]: which database, and how it is reached; [`DatabaseTls`]: and how that is kept from others.
 
 use clonepanel_core::{escape::Escaped, secret::Secret};
+use mysql_async::SslOpts;
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -15,6 +16,41 @@ pub struct DatabaseAddress {
     name: String,
     user: String,
     password: Option<Secret>,
+    tls: Option<DatabaseTls>,
+}
+
+/// How a connection over TCP is encrypted (TLS 1.2 or 1.3), and whose certificates are believed: those that lead to one of the
+/// authorities that browsers know, for the name or address that was connected to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DatabaseTls {
+    ca_file: Option<PathBuf>,
+}
+
+impl DatabaseTls {
+    /// With the authorities that browsers know.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Believes no certificates but those that lead to one in this file (PEM).
+    #[must_use]
+    pub fn ca_file(mut self, file: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(file.into());
+        self
+    }
+
+    fn options(&self) -> SslOpts {
+        // The driver takes what the process uses; with more than one built in, somebody has to say which.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let options = SslOpts::default();
+        match &self.ca_file {
+            Some(file) => options.with_disable_built_in_roots(true).with_root_certs(vec![file.clone().into()]),
+            None => options,
+        }
+    }
 }
 
 /// Where a server listens.
@@ -31,15 +67,22 @@ impl DatabaseAddress {
         Self::new(ServerAddress::Socket(path.into()), name.into(), user.into())
     }
 
-    /// The database `name` of the server that listens on a TCP port. What is sent and received is not encrypted: for a server
-    /// on this machine, or behind a tunnel.
+    /// The database `name` of the server that listens on a TCP port. What is sent and received is not encrypted unless
+    /// [`Self::tls`] says so: for a server on this machine, or behind a tunnel.
     #[must_use]
     pub fn tcp(host: impl Into<String>, port: u16, name: impl Into<String>, user: impl Into<String>) -> Self {
         Self::new(ServerAddress::Tcp { host: host.into(), port }, name.into(), user.into())
     }
 
     const fn new(server: ServerAddress, name: String, user: String) -> Self {
-        Self { server, name, user, password: None }
+        Self { server, name, user, password: None, tls: None }
+    }
+
+    /// Encrypts a connection over TCP. A server that cannot do that, or whose certificate is not believed, is not talked to.
+    #[must_use]
+    pub fn tls(mut self, tls: DatabaseTls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// The password of the user.
@@ -69,7 +112,10 @@ impl DatabaseAddress {
             .wait_timeout(Some(28_800));
         match &self.server {
             ServerAddress::Socket(path) => builder.socket(Some(path_text(path))),
-            ServerAddress::Tcp { host, port } => builder.ip_or_hostname(host.clone()).tcp_port(*port),
+            ServerAddress::Tcp { host, port } => {
+                let tls = self.tls.as_ref().map(DatabaseTls::options);
+                builder.ip_or_hostname(host.clone()).tcp_port(*port).ssl_opts(tls)
+            }
         }
         .into()
     }

@@ -12,7 +12,7 @@ use clonepanel_core::{
     retention::RetentionPolicy,
     snapshot_id::SourceName,
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// A web site.
 #[derive(Debug)]
@@ -56,6 +56,9 @@ pub(crate) struct Database {
     /// Where its server listens, as seen from the hosting server, or from here if `direct`.
     pub(crate) server: String,
     pub(crate) direct: bool,
+    /// Of a direct connection: whether it is encrypted, unless that is decided by where the server is; and whose certificates count.
+    pub(crate) tls: Option<bool>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) password: Option<SecretSource>,
     /// Of a spare: the database of the primary that it stands in for. By their order when it is not said.
     pub(crate) pair: Option<String>,
@@ -160,8 +163,19 @@ impl Database {
         let server = section.optional::<String>("server")?.unwrap_or_else(|| "127.0.0.1:3306".to_owned());
         let direct = section.optional::<bool>("direct")?.unwrap_or(false);
         let pair = section.optional::<String>("pair")?;
+        let tls = section.located::<bool>("tls")?;
+        let ca_file = section.located::<PathBuf>("ca_file")?;
+        let misplaced = [tls.as_ref().map(|tls| (tls.at, "tls")), ca_file.as_ref().map(|file| (file.at, "ca_file"))];
+        if let Some((at, key)) = misplaced.into_iter().flatten().next().filter(|_| !direct) {
+            return Err(section
+                .document()
+                .error(at, format!("{key} is for direct = true"))
+                .hint("through the login everything is encrypted already: leave it out"));
+        }
+        let ca_file = ca_file.map(|file| section.document().resolve(file.value));
+        let tls = tls.map(|tls| tls.value);
         section.finish()?;
-        Ok(Self { name, user, server, direct, password, pair })
+        Ok(Self { name, user, server, direct, tls, ca_file, password, pair })
     }
 }
 

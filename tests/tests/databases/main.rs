@@ -7,6 +7,7 @@ mod moving;
 mod random;
 mod rights;
 mod snapshot;
+mod tls;
 mod tool;
 mod zoo;
 

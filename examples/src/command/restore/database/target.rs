@@ -4,7 +4,7 @@ use super::super::{Restore, destination::find};
 use crate::{
     config::{Account, Site},
     context::Catalogue,
-    database::{Reached, SiteDatabase},
+    database::{Reached, SiteDatabase, encrypted},
     failure::Failure,
 };
 use clonepanel_core::escape::Escaped;
@@ -67,7 +67,7 @@ impl Target {
     fn at_url(text: &str, restore: &Restore) -> Result<Self, Failure> {
         let bad = |why: &str| {
             Failure::usage(format!("{} is no address of a database: {why}", Escaped(text.as_bytes())))
-                .hint("it is primary, spare, or mysql://USER@HOST[:PORT]/NAME, with ?socket=PATH for a socket")
+                .hint("it is primary, spare, or mysql://USER@HOST[:PORT]/NAME, with ?socket=PATH for a socket, ?tls=on, ?tls=off or ?ca_file=PATH")
         };
         let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
         if !matches!(url.scheme(), "mysql" | "mariadb") {
@@ -87,17 +87,22 @@ impl Target {
         if name.is_empty() || name.contains('/') {
             return Err(bad("it has no name of a database"));
         }
-        let mut socket = None;
+        let (mut socket, mut tls, mut ca_file) = (None, None, None);
         for (key, value) in url.query_pairs() {
-            match &*key {
-                "socket" => socket = Some(PathBuf::from(&*value)),
+            match (&*key, &*value) {
+                ("socket", path) => socket = Some(PathBuf::from(path)),
+                ("tls", "on") => tls = Some(true),
+                ("tls", "off") => tls = Some(false),
+                ("ca_file", path) => ca_file = Some(PathBuf::from(path)),
                 _ => return Err(bad("it has a setting that is not known")),
             }
         }
         let mut address = match (socket, url.host_str()) {
             (Some(socket), _) => DatabaseAddress::socket(socket, name, user),
             (None, Some(host)) if !host.is_empty() => {
-                DatabaseAddress::tcp(host.trim_matches(['[', ']']), url.port().unwrap_or(3306), name, user)
+                let host = host.trim_matches(['[', ']']);
+                let address = DatabaseAddress::tcp(host, url.port().unwrap_or(3306), name, user);
+                encrypted(address, host, tls, ca_file.as_deref())
             }
             (None, _) => return Err(bad("it has no host")),
         };
