@@ -115,7 +115,8 @@ pub(crate) fn encrypted(
     ca_file: Option<&Path>,
 ) -> DatabaseAddress {
     let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if !tls.unwrap_or(!is_here || ca_file.is_some()) {
+    let is_wanted = !is_here || ca_file.is_some();
+    if !tls.unwrap_or(is_wanted) {
         return address;
     }
     let tls = DatabaseTls::new();
