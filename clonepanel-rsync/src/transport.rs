@@ -32,6 +32,9 @@ use tokio::io::AsyncReadExt;
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A directory at a far end that has rsync 3.0 or later.
+///
+/// A push leaves a file as it is that has the listed length and time, even when it is one file with others there and a single one in the
+/// source: rsync makes links and does not take them apart.
 #[derive(Debug, Clone)]
 pub struct RsyncTransport {
     connect: Arc<dyn Connect>,

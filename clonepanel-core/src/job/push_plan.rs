@@ -70,10 +70,14 @@ impl PushPlan {
             Ok(leaving) => plan.deleted = leaving,
             Err(problem) => plan.refusal = Some(problem),
         }
+        let (linked_there, linked_here) = (groups(&far), groups(&wanted));
         for entry in wanted {
+            // Names that are one file there and need not be are left alone, as rsync does.
+            let first = linked_here.get(&entry.path);
+            let is_linked_alike = first.is_none_or(|first| linked_there.get(&entry.path) == Some(first));
             let content = if entry.has_content() { entry.len().unwrap_or(0) } else { 0 };
             match there.get(&entry.path) {
-                Some(there) if is_same(there, &entry) => {
+                Some(there) if is_linked_alike && is_same(there, &entry) => {
                     if request.wanted_comparison() == Comparison::Content && entry.has_content() {
                         plan.bytes += content;
                         plan.compared.push(entry);
@@ -105,6 +109,23 @@ impl PushPlan {
     pub const fn loses(&self) -> bool {
         !self.overwritten.is_empty() || !self.deleted.is_empty() || !self.compared.is_empty()
     }
+}
+
+/// The files with several names, each with the first one of them: which of them was listed first does not matter.
+fn groups(entries: &[Entry]) -> HashMap<RelPath, RelPath> {
+    let mut names: HashMap<&RelPath, Vec<&RelPath>> = HashMap::new();
+    for entry in entries {
+        if let EntryKind::File { hardlink_to: Some(listed_first), .. } = &entry.kind {
+            names.entry(listed_first).or_insert_with(|| vec![listed_first]).push(&entry.path);
+        }
+    }
+    let mut groups = HashMap::new();
+    for group in names.values() {
+        if let Some(first) = group.iter().min() {
+            groups.extend(group.iter().map(|name| ((*name).clone(), (*first).clone())));
+        }
+    }
+    groups
 }
 
 fn present(request: &PushRequest, there: &HashMap<&RelPath, &Entry>) -> Vec<RelPath> {
@@ -144,5 +165,32 @@ impl fmt::Display for PushPlan {
             write!(f, ", {} to compare", self.compared.len())?;
         }
         write!(f, ", up to {} bytes from {}", self.bytes, self.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{snapshot_id::SourceName, testkit::path, time::Timestamp};
+
+    fn linked(name: &str, first: Option<&str>) -> Entry {
+        let kind = EntryKind::File { len: 3, hardlink_to: first.map(path) };
+        Entry { kind, ..Entry::file(path(name), 3, Timestamp::from_secs(1_600_000_000)) }
+    }
+
+    #[test]
+    fn names_that_are_to_be_one_file_are_not_there_apart() {
+        let id = SnapshotId::next(SourceName::new("site").unwrap(), Timestamp::from_secs(1_700_000_000), None);
+        let overwritten = |wanted: &[Entry], far: &[Entry]| {
+            let (wanted, far) = (wanted.to_vec(), far.to_vec());
+            PushPlan::new(id.clone(), &PushRequest::new(), wanted, far, Problems::new()).overwritten.len()
+        };
+        let (apart, together) = ([linked("a", None), linked("b", None)], [linked("a", None), linked("b", Some("a"))]);
+        // The other end may list the names in another order.
+        let turned = [linked("b", None), linked("a", Some("b"))];
+        assert_eq!(overwritten(&together, &apart), 2);
+        assert_eq!(overwritten(&together, &turned), 0);
+        assert_eq!(overwritten(&apart, &together), 0);
+        assert_eq!(overwritten(&apart, &apart), 0);
     }
 }
