@@ -2,11 +2,12 @@
 //!
 //! A job owns all that it does: nothing goes on after its future is dropped, and each can be run again at any time. What has
 //! consequences can be shown before: [`RestoreJob::plan`], [`RestoreJob::plan_push`], [`PruneJob::plan`],
-//! [`ReplicateJob::plan`].
+//! [`ReplicateJob::plan`], [`DnsCluster::plan`].
 
 mod backup;
 mod copies;
 mod copying;
+mod dns_cluster;
 mod part;
 mod prune;
 mod push_plan;
@@ -19,6 +20,7 @@ mod verify;
 pub use backup::{BackupError, BackupJob, BackupOutcome, PartOutcome};
 pub use copies::KnownCopies;
 pub use copying::{Copied, CopyFailure};
+pub use dns_cluster::{ClusterPlan, ClusterRefused, CopyOutcome, DnsCluster, Nameservers, ZoneCopy, is_validation};
 pub use prune::{PruneError, PruneJob, PruneOutcome};
 pub use push_plan::PushPlan;
 pub use replicate::{ReplicateError, ReplicateJob, ReplicateOutcome, ReplicatePlan};

@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::command::{
-    agent, backup, cat, check, diff, history, init, ls, prune, replicate, restore, snapshots, verify,
+    agent, backup, cat, check, diff, dns, history, init, ls, prune, replicate, restore, snapshots, verify,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Cat(cat::Cat),
     Check(check::Check),
     Diff(diff::Diff),
+    Dns(dns::Dns),
     History(history::History),
     Init(init::Init),
     Ls(ls::Ls),

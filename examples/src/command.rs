@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod cat;
 pub(crate) mod check;
 pub(crate) mod diff;
+pub(crate) mod dns;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod ls;

@@ -5,6 +5,7 @@ mod cli;
 mod command;
 mod config;
 mod connect;
+mod consent;
 mod context;
 mod database;
 mod failure;
@@ -95,6 +96,7 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<Outcome, Failure> {
         Command::Cat(command) => command.run(context).await,
         Command::Check(command) => command.run(context).await,
         Command::Diff(command) => command.run(context).await,
+        Command::Dns(command) => command.run(context).await,
         Command::History(command) => command.run(context).await,
         Command::Init(command) => command.run(&cli.common, &context.output),
         Command::Ls(command) => command.run(context).await,

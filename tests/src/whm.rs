@@ -128,7 +128,7 @@ impl WhmServer {
     /// The same with another token, and trusting this machine's authorities only.
     #[must_use]
     pub fn options_with(&self, token: &str) -> WhmOptions {
-        WhmOptions::new(format!("https://127.0.0.1:{}", self.port), USER, Secret::new(token))
+        WhmOptions::new(self.url(), USER, Secret::new(token))
     }
 
     /// A client that is let in.
@@ -138,6 +138,18 @@ impl WhmServer {
     #[must_use]
     pub fn client(&self) -> WhmClient {
         WhmClient::new(&self.options()).expect("options")
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Who is let in.
+    #[must_use]
+    pub const fn user(&self) -> &'static str {
+        USER
     }
 
     /// The server's own certificate.

@@ -14,6 +14,8 @@ const MAX_ANSWER: usize = 1_000_000;
 const MAX_VERSION: usize = 100;
 /// How long a lock is waited for, in seconds: those behind us wait as long.
 const LOCK_WAIT: u32 = 2;
+/// How long a connection may have nothing to do, in seconds: shared hosts end them after a minute, and some of ours hold locks.
+const IDLE: u32 = 28_800;
 
 /// A connection in a known state.
 #[derive(Debug)]
@@ -71,7 +73,8 @@ impl Session {
                 action,
                 &format!(
                     "SET sql_mode='', time_zone='+00:00', lock_wait_timeout={LOCK_WAIT}, sql_quote_show_create=1, \
-                     sql_select_limit=18446744073709551615, sql_big_selects=1, net_write_timeout=600, {unlimited}"
+                     sql_select_limit=18446744073709551615, sql_big_selects=1, net_write_timeout=600, \
+                     wait_timeout={IDLE}, {unlimited}"
                 ),
             )
             .await?;

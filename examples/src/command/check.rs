@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
   clonepanel check --json | jq 'select(.verdict == \"bad\")'
 
 Tried are: the store, keys and secrets, the ssh login with its host key, the rsync at the far end,
-and the paths there. Nothing is written anywhere.")]
+the paths and databases there, and the WHM of each server. Nothing is written anywhere.")]
 pub(crate) struct Check {
     /// Only these sites
     #[arg(value_name = "SITE")]
@@ -49,6 +49,7 @@ impl Check {
         let used: BTreeSet<_> = accounts.iter().map(|(_, account)| account.server.as_str()).collect();
         for server in used.iter().filter_map(|name| config.servers.get(*name)) {
             local::check_server(server, &mut report);
+            Box::pin(local::check_whm(server, &mut report)).await;
         }
         for (site, account) in accounts {
             let Some(server) = config.servers.get(&account.server) else { continue };

@@ -31,7 +31,10 @@ pub(crate) struct Ssh {
 #[derive(Debug)]
 pub(crate) struct Whm {
     pub(crate) url: String,
+    pub(crate) user: String,
     pub(crate) token: Option<SecretSource>,
+    /// PEM text: who is trusted, or the server's own certificate.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Server {
@@ -71,11 +74,11 @@ impl Ssh {
 impl Whm {
     fn read(mut section: Section<'_>) -> Result<Self, ConfigError> {
         let url = section.required::<String>("url")?.value;
-        section.check::<String>("user")?;
+        let user = section.required::<String>("user")?.value;
         let token = SecretSource::read_from(&mut section, "token", "token_env", "token_file")?;
-        section.check::<PathBuf>("ca_file")?;
+        let ca_file = section.optional::<PathBuf>("ca_file")?.map(|file| section.document().resolve(file));
         section.finish()?;
-        Ok(Self { url, token })
+        Ok(Self { url, user, token, ca_file })
     }
 }
 

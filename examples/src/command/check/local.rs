@@ -2,9 +2,12 @@
 
 use super::report::Report;
 use crate::{
+    command::dns::zones_of,
     config::{Config, SecretSource, Server},
     failure::Failure,
+    output::show,
 };
+use clonepanel_core::dns::DnsProvider as _;
 use clonepanel_store::HardLinkStore;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -50,11 +53,31 @@ pub(super) fn check_server(server: &Server, report: &mut Report<'_>) {
         }
     }
     if let Some(whm) = &server.whm {
-        report.unchecked(name, format!("WHM at {}", clonepanel_core::escape::Escaped(whm.url.as_bytes())));
         check_secret(name, "WHM token", whm.token.as_ref(), report);
     }
     if server.nameservers > 0 {
         report.unchecked(name, format!("{} nameservers", server.nameservers));
+    }
+}
+
+/// Whether the WHM of a server lets us in, and which zones it shows.
+pub(super) async fn check_whm(server: &Server, report: &mut Report<'_>) {
+    let token = server.whm.as_ref().and_then(|whm| whm.token.as_ref());
+    if token.is_some_and(|token| token.fetch().is_err()) {
+        // That was told already.
+        return;
+    }
+    let Some(zones) = zones_of(server) else { return };
+    let listed = match zones {
+        Ok(zones) => zones.zones().await.map_err(|error| Failure::because(&error)),
+        Err(failure) => Err(failure),
+    };
+    match listed {
+        Ok(zones) => {
+            let count = show::counted(zones.len() as u64, "zone");
+            report.good(&server.name, format!("WHM lets us in and shows {count}"));
+        }
+        Err(failure) => report.bad(&server.name, format!("WHM: {}", failure.message), failure.hint),
     }
 }
 

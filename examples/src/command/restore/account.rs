@@ -3,6 +3,7 @@
 use super::{Restore, destination::Destination, missing};
 use crate::{
     config::Rate,
+    consent::confirm,
     context::Context,
     failure::{Exit, Failure, Outcome},
     output::{
@@ -21,11 +22,7 @@ use clonepanel_core::{
     transport::{Comparison, Deletion, PushRequest},
 };
 use serde_json::{Value, json};
-use std::{
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 /// How much of what the account holds --delete may delete, in percent, unless a number is given.
 const DELETION_SHARE: u8 = 50;
@@ -248,20 +245,7 @@ impl Restore {
     }
 
     pub(super) fn confirm(&self, context: &Context, endpoint: &str) -> Result<(), Failure> {
-        if self.account.yes {
-            return Ok(());
-        }
-        let refusal = || Failure::guard(format!("nothing was written to {endpoint}: nobody said yes"));
-        if context.output.is_json() || !io::stdin().is_terminal() {
-            return Err(refusal().hint("the plan is above; say --yes to do it"));
-        }
-        let mut answer = String::new();
-        let asked = write!(io::stderr(), "Write this to {endpoint}? [y/N] ");
-        let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
-        match read {
-            Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes" | "Yes") => Ok(()),
-            _ => Err(refusal().hint("answer y, or say --yes")),
-        }
+        confirm(&context.output, self.account.yes, endpoint)
     }
 
     /// Keeps what is about to be lost.

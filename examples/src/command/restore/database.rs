@@ -20,7 +20,9 @@ use clonepanel_core::{
     suspicion::SuspicionRules,
     time::SystemClock,
 };
-use clonepanel_store::mysql::{DatabaseAddress, DatabaseImport, DatabaseSource, ImportReport, Placement};
+use clonepanel_store::mysql::{
+    DatabaseAddress, DatabaseError, DatabaseImport, DatabaseSource, ImportError, ImportReport, Placement,
+};
 use dump::Dump;
 use plan::Plan;
 use serde_json::{Value, json};
@@ -112,7 +114,7 @@ impl Restore {
                 Err(unchanged(Failure::because(error)))
             }
             // What the database refused comes out at the end.
-            _ => Box::pin(import.finish()).await.map_err(|error| unchanged(Failure::because(&error))),
+            _ => Box::pin(import.finish()).await.map_err(|error| unchanged(because(&error))),
         };
         progress.finish(done.as_ref().err());
         if let (Ok(_), Some(undo)) = (&done, &undo) {
@@ -131,7 +133,7 @@ impl Restore {
     async fn begin(&self, target: &Target) -> Result<(crate::database::Reached, DatabaseImport), Failure> {
         let reached = target.reach().await.map_err(|why| Failure::failed(why).within(&target.shown))?;
         let import = DatabaseImport::begin(reached.address.clone(), Placement::Replace).await;
-        let import = import.map_err(|error| Failure::because(&error).within(&target.shown))?;
+        let import = import.map_err(|error| because(&error).within(&target.shown))?;
         Ok((reached, import.events(target.events)))
     }
 
@@ -144,7 +146,9 @@ impl Restore {
         plan: &Plan,
         address: &DatabaseAddress,
     ) -> Result<Option<SnapshotInfo>, Failure> {
-        if self.account.no_undo || plan.replaced == 0 {
+        // A whole dump also brings views, routines and triggers, in place of what is there under their names.
+        let is_nothing_lost = plan.replaced == 0 && (dump.is_part || plan.untouched == 0);
+        if self.account.no_undo || is_nothing_lost {
             return Ok(None);
         }
         let source = undo_of(dump.id().source().as_str())?;
@@ -172,6 +176,17 @@ impl Restore {
             dump.name,
             target.option,
         ));
+    }
+}
+
+fn because(error: &ImportError) -> Failure {
+    let failure = Failure::because(error);
+    match error {
+        ImportError::Referred { .. } => failure.hint("drop that foreign key, restore, and add it again"),
+        ImportError::Database(DatabaseError::Denied { .. }) => {
+            failure.hint("see that the user, the password and the user's rights are as the panel of the host says")
+        }
+        _ => failure,
     }
 }
 

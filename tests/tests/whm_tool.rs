@@ -1,0 +1,179 @@
+//! `clonepanel dns` and `check` with two WHM servers, each with a real BIND behind it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: it fails by panicking")]
+
+use clonepanel_core::dns::{DomainName, Zone};
+use clonepanel_tests::{Fault, Ran, Tool, WhmServer};
+use std::{fmt::Write as _, fs, process::Command};
+use tempfile::TempDir;
+
+const ZONE: &str = "$TTL 3600\n\
+    @ SOA ns1.host.test. hostmaster.host.test. 2026091500 3600 1800 1209600 86400\n\
+    @ NS ns1.host.test.\n@ A 192.0.2.1\nwww A 192.0.2.1\nmail A 192.0.2.3\n@ MX 0 mail\n\
+    default._domainkey TXT \"v=DKIM1; p=MIIB+gQ/AB+==\"\nodd TYPE65280 \\# 4 0a000001\n";
+
+fn name() -> DomainName {
+    "example.org".parse().unwrap()
+}
+
+fn zone(text: &str) -> Zone {
+    Zone::parse(&name(), text.as_bytes()).unwrap()
+}
+
+struct Cluster {
+    folder: TempDir,
+    servers: Vec<(&'static str, Option<WhmServer>)>,
+}
+
+impl Cluster {
+    /// Two servers that have the same zone.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = "[store]\npath = \"store\"\n".to_owned();
+        let mut servers = Vec::new();
+        for server in ["alpha", "beta"] {
+            let whm = WhmServer::start();
+            whm.place(&zone(ZONE));
+            fs::write(folder.path().join(format!("{server}.pem")), whm.certificate_pem()).unwrap();
+            write!(
+                config,
+                "[server.{server}]\nssh = {{ host = \"127.0.0.1\" }}\nwhm = {{ url = \"{}\", user = \"{}\", \
+                 token_env = \"WHM_TOKEN\", ca_file = \"{server}.pem\" }}\n",
+                whm.url(),
+                whm.user(),
+            )
+            .unwrap();
+            servers.push((server, Some(whm)));
+        }
+        config.push_str(
+            "[site.\"example.org\"]\nprimary = \"alpha\"\n[site.\"example.org\".account.alpha]\nuser = \"alice\"\n",
+        );
+        fs::write(folder.path().join("clonepanel.toml"), config).unwrap();
+        Self { folder, servers }
+    }
+
+    fn server(&self, name: &str) -> &WhmServer {
+        let (_, server) = self.servers.iter().find(|(known, _)| *known == name).unwrap();
+        server.as_ref().unwrap()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(Tool::program());
+        command.current_dir(self.folder.path()).args(arguments).arg("--config").arg("clonepanel.toml");
+        command.env_remove("CLONEPANEL_CONFIG").env("NO_COLOR", "1");
+        command.env("WHM_TOKEN", self.servers.iter().find_map(|(_, server)| Some(server.as_ref()?.token())).unwrap());
+        let ran = Ran::of(&mut command);
+        assert!(!format!("{ran:?}").contains(self.server("alpha").token()), "{ran:?}");
+        ran
+    }
+
+    fn desired(&self, text: &str) {
+        fs::write(self.folder.path().join("desired.zone"), text).unwrap();
+    }
+
+    /// Whether the name servers answer as this zone says.
+    fn assert_serves(&self, server: &str, text: &str) {
+        let there = self.server(server).bind().transfer(&name()).unwrap();
+        assert!(there.has_content_of(&zone(text)), "{server}: {there}");
+    }
+}
+
+#[test]
+fn a_zone_is_shown_planned_and_changed_on_every_server() {
+    let cluster = Cluster::new();
+    let shown = cluster.run(&["dns", "show", "example.org"]);
+    shown.assert(0, &["example.org. as alpha has it", "; beta has the same"]);
+    assert!(zone(&shown.stdout).has_content_of(&zone(ZONE)), "{shown:?}");
+    cluster.run(&["dns", "show", "example.org", "--json"]).assert(0, &[r#""server":"beta""#, r#""data":"192.0.2.3""#]);
+
+    let moved = ZONE.replace("www A 192.0.2.1", "www 60 A 198.51.100.7");
+    cluster.desired(&moved);
+    let plan = cluster.run(&["dns", "plan", "example.org", "desired.zone"]);
+    plan.assert(
+        0,
+        &[
+            "alpha: 1 record set to change",
+            "- www.example.org. 3600 A 192.0.2.1",
+            "+ www.example.org. 60 A 198.51.100.7",
+        ],
+    );
+    cluster.run(&["dns", "apply", "example.org", "desired.zone"]).assert(4, &["nobody said yes", "--yes"]);
+    cluster.assert_serves("alpha", ZONE);
+    cluster
+        .run(&["dns", "apply", "example.org", "desired.zone", "--yes"])
+        .assert(0, &["alpha: changed, read back", "beta: changed"]);
+    cluster.assert_serves("alpha", &moved);
+    cluster.assert_serves("beta", &moved);
+    cluster.run(&["dns", "apply", "example.org", "desired.zone", "--yes"]).assert(0, &["alpha: nothing to do"]);
+
+    // One server alone, then the other like it.
+    cluster.desired(ZONE);
+    cluster
+        .run(&["dns", "apply", "example.org", "desired.zone", "--server", "beta", "--yes"])
+        .assert(0, &["beta: changed"]);
+    cluster.assert_serves("alpha", &moved);
+    cluster.run(&["dns", "show", "example.org"]).assert(0, &["; beta differs from alpha", "; - www.example.org. 60 A"]);
+    cluster
+        .run(&["dns", "apply", "example.org", "--from", "beta", "--yes"])
+        .assert(0, &["alpha: changed", "beta: unchanged"]);
+    cluster.assert_serves("alpha", ZONE);
+}
+
+#[test]
+fn dangerous_plans_need_a_reason() {
+    let cluster = Cluster::new();
+    let without = ZONE.replace("www A 192.0.2.1\n", "");
+    cluster.desired(&without);
+    cluster
+        .run(&["dns", "plan", "example.org", "desired.zone"])
+        .assert(0, &["alpha: www.example.org. loses its last address"]);
+    let apply = ["dns", "apply", "example.org", "desired.zone", "--yes"];
+    cluster.run(&apply).assert(4, &["dangerous", "--reason"]);
+    cluster.assert_serves("alpha", ZONE);
+    cluster.run(&[&apply[..], &["--reason", "the name is given up"]].concat()).assert(0, &["beta: changed"]);
+    cluster.assert_serves("beta", &without);
+    // For nothing at all nobody can answer.
+    cluster.desired("");
+    cluster.run(&[&apply[..], &["--reason", "really"]].concat()).assert(4, &["nothing would be left"]);
+    cluster.assert_serves("beta", &without);
+}
+
+#[test]
+fn one_server_in_trouble_is_told_and_mended_the_next_time() {
+    let mut cluster = Cluster::new();
+    let moved = ZONE.replace("www A 192.0.2.1", "www A 198.51.100.7");
+    cluster.desired(&moved);
+    let apply = ["dns", "apply", "example.org", "desired.zone", "--yes"];
+    cluster.server("beta").fault("mass_edit_dns_zone", Fault::LoginPage);
+    let partial = cluster.run(&apply);
+    partial.assert(3, &["alpha: changed", "beta: "]);
+    cluster.assert_serves("alpha", &moved);
+    cluster.assert_serves("beta", ZONE);
+    cluster.run(&apply).assert(0, &["alpha: nothing to do", "beta: changed"]);
+    cluster.assert_serves("beta", &moved);
+
+    for (what, arguments) in [
+        ("no zone other.test", &["dns", "show", "other.test"][..]),
+        ("did you mean alpha?", &["dns", "show", "example.org", "--server", "alpa"]),
+        ("desired.zone, line 1", &["dns", "plan", "example.org", "desired.zone"]),
+    ] {
+        if what.contains("line 1") {
+            cluster.desired("@ A not-an-address\n");
+        }
+        let ran = cluster.run(arguments);
+        assert!(ran.code != Some(0) && format!("{ran:?}").contains(what), "{what}: {ran:?}");
+    }
+    let (_, beta) = cluster.servers.iter_mut().find(|(name, _)| *name == "beta").unwrap();
+    drop(beta.take());
+    cluster.run(&["dns", "show", "example.org"]).assert(3, &["alpha has it", "beta: ", "cannot be reached"]);
+}
+
+#[test]
+fn check_asks_the_panel() {
+    let cluster = Cluster::new();
+    let checked = cluster.run(&["check"]);
+    assert!(checked.stdout.contains("good  alpha: WHM lets us in and shows 1 zone"), "{checked:?}");
+    cluster.server("alpha").fault("version", Fault::LoginPage);
+    cluster.server("alpha").fault("listzones", Fault::LoginPage);
+    let refused = cluster.run(&["check"]);
+    assert!(refused.stdout.contains("bad   alpha: WHM: "), "{refused:?}");
+}
