@@ -15,6 +15,7 @@ mod output;
 mod selector;
 mod signal;
 mod within;
+mod zone;
 
 use clap::{Parser, error::ErrorKind};
 use cli::{Cli, Command};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: it fails by panicking")]
 
 use clonepanel_core::dns::{DomainName, Zone};
-use clonepanel_tests::{Fault, Ran, Tool, WhmServer};
+use clonepanel_tests::{Fault, Ran, SshdOptions, Tool, WhmServer};
 use std::{fmt::Write as _, fs, process::Command};
 use tempfile::TempDir;
 
@@ -176,4 +176,64 @@ fn check_asks_the_panel() {
     cluster.server("alpha").fault("listzones", Fault::LoginPage);
     let refused = cluster.run(&["check"]);
     assert!(refused.stdout.contains("bad   alpha: WHM: "), "{refused:?}");
+}
+
+#[test]
+fn the_zone_of_a_site_is_in_its_snapshots() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir_all(home.join("public_html")).unwrap();
+    fs::write(home.join("public_html/index.php"), "<?php").unwrap();
+    let (sshd, whm) = (SshdOptions::new().home(&home).start(), WhmServer::start());
+    whm.place(&zone(ZONE));
+    fs::write(folder.path().join("alpha.pem"), whm.certificate_pem()).unwrap();
+    let (login, user) = (sshd.login(), Ran::of(Command::new("id").arg("-un")).stdout);
+    let config = format!(
+        r#"
+[store]
+path = "store"
+[server.alpha]
+ssh = {{ host = "{}", port = {}, identity_file = "{}", known_hosts_file = "{}" }}
+whm = {{ url = "{}", user = "{}", token_env = "WHM_TOKEN", ca_file = "alpha.pem" }}
+[site."www.example.org"]
+primary = "alpha"
+[site."www.example.org".account.alpha]
+user = "{}"
+paths = ["public_html"]
+"#,
+        login.host,
+        login.port,
+        login.identity_file.display(),
+        login.known_hosts_file.display(),
+        whm.url(),
+        whm.user(),
+        user.trim(),
+    );
+    fs::write(folder.path().join("clonepanel.toml"), config).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(Tool::program());
+        command.current_dir(folder.path()).args(arguments).env_remove("CLONEPANEL_CONFIG");
+        Ran::of(command.env("NO_COLOR", "1").env("WHM_TOKEN", whm.token()))
+    };
+    let kept = || zone(&run(&["cat", "www.example.org@latest:dns/example.org.zone"]).stdout);
+    run(&["backup"]).assert(0, &["complete"]);
+    assert!(kept().has_content_of(&zone(ZONE)));
+
+    // As long as before: only looking tells.
+    let moved = ZONE.replace("www A 192.0.2.1", "www A 192.0.2.7");
+    whm.place(&zone(&moved));
+    run(&["backup"]).assert(0, &["complete"]);
+    assert!(kept().has_content_of(&zone(&moved)));
+    let history = run(&["history", "www.example.org:dns/example.org.zone"]);
+    history.assert(0, &["appeared", "changed"]);
+
+    // A panel in trouble costs no file, and the older zone stands in.
+    for _ in 0..4 {
+        whm.fault("listzones", Fault::LoginPage);
+    }
+    fs::write(home.join("public_html/new.php"), "<?php").unwrap();
+    let partial = run(&["backup"]);
+    partial.assert(3, &["dns", "unlisted"]);
+    assert!(kept().has_content_of(&zone(&moved)));
+    run(&["cat", "www.example.org@latest:public_html/new.php"]).assert(0, &["<?php"]);
 }

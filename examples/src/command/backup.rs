@@ -5,6 +5,7 @@ mod run;
 mod stopped;
 
 use crate::{
+    command::dns::zones_of,
     config::{Rate, Ssh, Way},
     context::{Context, tell_unsound},
     database::SiteDatabase,
@@ -12,9 +13,11 @@ use crate::{
     location::Location,
     output::Output,
     within::lies_within,
+    zone::SiteZone,
 };
 use clap::Args;
 use clonepanel_core::{
+    dns::DnsProvider,
     filter::{Filter, Rule},
     snapshot_id::SourceName,
     store::SnapshotStore,
@@ -112,6 +115,10 @@ impl Backup {
             let Some(server) = config.servers.get(&account.server) else { continue };
             let databases = account.databases.iter().map(|database| SiteDatabase::new(server, account, database));
             let databases = databases.map(Arc::new).collect();
+            let zone = zones_of(server).and_then(|zones| {
+                let provider = zones.map(|zones| Arc::new(zones) as Arc<dyn DnsProvider>);
+                SiteZone::new(provider.map_err(|failure| failure.message), site.name.as_str()).map(Arc::new)
+            });
             let request = PullRequest::new().paths(account.paths.clone()).filter(account.filter.clone());
             let transport = crate::connect::account(server, account, Vec::new()).transport();
             runner.add(Plan {
@@ -121,6 +128,7 @@ impl Backup {
                 transport,
                 request,
                 databases,
+                zone,
             });
         }
         runner.run().await
@@ -155,7 +163,15 @@ impl Backup {
         let plan = match location {
             Location::Local(path) => {
                 let transport = Arc::new(LocalTransport::new(path));
-                Plan { site: source, server: String::new(), at_a_time: 1, transport, request, databases: Vec::new() }
+                Plan {
+                    site: source,
+                    server: String::new(),
+                    at_a_time: 1,
+                    transport,
+                    request,
+                    databases: Vec::new(),
+                    zone: None,
+                }
             }
             Location::Remote { user, host, path } => {
                 let ssh = Ssh {
@@ -167,7 +183,7 @@ impl Backup {
                 };
                 let (way, bandwidth) = (self.place.way()?, self.place.bandwidth);
                 let transport = crate::connect::remote(&ssh, user.as_deref(), path, bandwidth, &way).transport();
-                Plan { site: source, server: host, at_a_time: 1, transport, request, databases: Vec::new() }
+                Plan { site: source, server: host, at_a_time: 1, transport, request, databases: Vec::new(), zone: None }
             }
         };
         let mut runner = self.runner(store, context);

@@ -5,6 +5,7 @@ use crate::{
     database::SiteDatabase,
     failure::{Exit, Failure, Outcome},
     output::{Output, json, progress::Progress, show},
+    zone::SiteZone,
 };
 use clonepanel_core::{
     job::{BackupJob, PartOutcome},
@@ -37,6 +38,8 @@ pub(super) struct Plan {
     pub(super) request: PullRequest,
     /// Dumped behind the files.
     pub(super) databases: Vec<Arc<SiteDatabase>>,
+    /// Where the server's WHM is known.
+    pub(super) zone: Option<Arc<SiteZone>>,
 }
 
 /// Makes the snapshots.
@@ -158,6 +161,9 @@ async fn one(
             return Made { site, seconds: 0.0, result: Err(failure) };
         };
         job = job.tree(prefix, database);
+    }
+    if let Some(zone) = plan.zone {
+        job = job.tree(SiteZone::prefix(), zone);
     }
     let result = match job.run(&SystemClock, &progress).await {
         Ok(outcome) => {
@@ -343,6 +349,7 @@ mod tests {
                 transport,
                 request: PullRequest::new(),
                 databases: Vec::new(),
+                zone: None,
             });
         }
         let outcome = runner.run().await.unwrap();
