@@ -15,7 +15,7 @@ use clonepanel_core::{
     transport::{PullRequest, Transport as _, TransportError},
     tree::{CopyError, Listed, TreeError, TreeSink as _, TreeSource as _, Want, copy},
 };
-use clonepanel_store::{LocalTransport, LocalTree, Owners, SpecialBits};
+use clonepanel_store::{LocalTransport, LocalTree, Owners, SpecialBits, Unfinished};
 use common::{Asked, ask, basis_content, long, old, send, tree};
 use std::{
     fs,
@@ -293,4 +293,51 @@ async fn a_file_that_is_given_away_keeps_its_special_bits() {
     assert!(matches!(target.offer(&program).await.unwrap(), Want::Nothing));
     let now = fs::metadata(&at).unwrap();
     assert_eq!((now.mode() & 0o7777, now.uid()), (0o4755, other));
+}
+
+/// A push that is cut off: whoever could go in still can, and what arrived is there for the next one, if that is wanted.
+#[tokio::test]
+async fn what_a_writing_that_broke_off_leaves() {
+    for unfinished in [Unfinished::Discard, Unfinished::Keep] {
+        let temp = tempfile::tempdir().unwrap();
+        let half = vec![b'x'; 1 << 20];
+        let begin = async || {
+            let tree = LocalTree::new(temp.path()).unfinished(unfinished);
+            let dir = Entry { meta: EntryMeta { mode: 0o755, ..EntryMeta::default() }, ..Entry::dir(path("d")) };
+            for entry in [root(), dir] {
+                tree.offer(&entry).await.unwrap();
+            }
+            let want = tree.offer(&entry("d/large", 2 * half.len())).await.unwrap();
+            (tree, want)
+        };
+        let (tree, want) = begin().await;
+        assert!(matches!(want, Want::Data { basis: None }));
+        let mut file = tree.file(&entry("d/large", 2 * half.len())).await.unwrap();
+        for piece in half.chunks(1000) {
+            file.write(piece.to_vec().into()).await.unwrap();
+        }
+        drop((file, tree));
+        assert_eq!(fs::metadata(temp.path().join("d")).unwrap().mode() & 0o777, 0o755);
+        let names: Vec<_> =
+            fs::read_dir(temp.path().join("d")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let kept = [".clonepanel-partial"];
+        assert_eq!(names, if unfinished == Unfinished::Keep { &kept[..] } else { &[] });
+
+        let (tree, want) = begin().await;
+        let Want::Data { basis } = want else { panic!("not wanted") };
+        if unfinished == Unfinished::Keep {
+            let basis = basis.unwrap();
+            let begun = basis.read_at(0, usize::try_from(basis.len()).unwrap()).await.unwrap();
+            assert!(begun.len() > half.len() / 2 && half.starts_with(&begun), "{}", begun.len());
+        } else {
+            assert!(basis.is_none());
+        }
+        let mut file = tree.file(&entry("d/large", 2 * half.len())).await.unwrap();
+        file.write([&half[..], &half].concat().into()).await.unwrap();
+        file.finish().await.unwrap();
+        assert!(tree.finish().await.unwrap().is_empty());
+        let names: Vec<_> =
+            fs::read_dir(temp.path().join("d")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["large"]);
+    }
 }

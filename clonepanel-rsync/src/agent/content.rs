@@ -103,8 +103,7 @@ mod tests {
             (0..1000_u32).flat_map(|n| n.wrapping_mul(0x9e37_79b9).rotate_left(7).to_le_bytes()).collect();
         let mut out = Vec::new();
         let shorter = Packer::new().pack_into(&noise, &mut out);
-        assert!(out.len() <= noise.len() + 1);
+        assert!(!shorter && out.len() <= noise.len() + 1);
         assert_eq!(unpack(out.into(), 4000).unwrap(), noise);
-        let _ = shorter;
     }
 }

@@ -100,7 +100,7 @@ impl Pass {
         let (mut want, mut kind) = (Want::Nothing, Kind::Other);
         match &entry.kind {
             EntryKind::Dir => {
-                self.make_dir(&mut state, &entry.path).map_err(failed)?;
+                self.make_dir(&mut state, entry).map_err(failed)?;
                 state.undressed.push((entry.path.clone(), entry.meta.clone()));
                 kind = Kind::Dir;
             }
@@ -125,7 +125,8 @@ impl Pass {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn make_dir(&self, state: &mut State, path: &RelPath) -> io::Result<()> {
+    fn make_dir(&self, state: &mut State, entry: &Entry) -> io::Result<()> {
+        let path = &entry.path;
         let (parent, name) = handle::split(path.as_bytes());
         let name = if path.is_root() { b"." } else { name };
         let dir = state.dirs.enter(parent)?;
@@ -140,7 +141,9 @@ impl Pass {
             Some(_) => handle::unlink_in(dir, name)?,
             None => {}
         }
-        handle::make_dir(dir, name)
+        handle::make_dir(dir, name)?;
+        // Should the writing break off, others find their way in all the same, a web server for one.
+        set_mode(dir, name, self.mode(&entry.meta) | 0o700)
     }
 
     /// Whether a file's content is wanted: not if one of this length and time is there, all by itself, unless the source says that
