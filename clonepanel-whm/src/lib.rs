@@ -3,6 +3,8 @@
 //! [`WhmClient`] speaks WHM's API 1, and an account's UAPI through it, over TLS that is never unchecked; [`WhmDns`] is a
 //! [`DnsProvider`](clonepanel_core::dns::DnsProvider) on top of it.
 //!
+//! [`Proof`] asks the authoritative name servers directly what they answer.
+//!
 //! A write whose answer is lost is never sent again blindly: the zone is read back and compared. What the server tells is
 //! read leniently (numbers as text, lists that are `null`) and believed sparingly: every change is read back.
 
@@ -12,6 +14,7 @@ mod envelope;
 mod error;
 mod loose;
 mod options;
+mod proof;
 mod refusals;
 mod tls;
 
@@ -19,3 +22,4 @@ pub use client::WhmClient;
 pub use dns::WhmDns;
 pub use error::WhmError;
 pub use options::{Trust, WhmOptions};
+pub use proof::{DnsTransport, Finding, Proof, ServerProof, all_keys};

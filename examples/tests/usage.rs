@@ -4,12 +4,13 @@ mod tool;
 
 use tool::Bench;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "agent",
     "backup",
     "cat",
     "check",
     "diff",
+    "dns",
     "history",
     "init",
     "ls",

@@ -37,9 +37,10 @@ impl Cluster {
             write!(
                 config,
                 "[server.{server}]\nssh = {{ host = \"127.0.0.1\" }}\nwhm = {{ url = \"{}\", user = \"{}\", \
-                 token_env = \"WHM_TOKEN\", ca_file = \"{server}.pem\" }}\n",
+                 token_env = \"WHM_TOKEN\", ca_file = \"{server}.pem\" }}\nnameservers = [\"127.0.0.1:{}\"]\n",
                 whm.url(),
                 whm.user(),
+                whm.bind().port(),
             )
             .unwrap();
             servers.push((server, Some(whm)));
@@ -236,4 +237,50 @@ paths = ["public_html"]
     partial.assert(3, &["dns", "unlisted"]);
     assert!(kept().has_content_of(&zone(&moved)));
     run(&["cat", "www.example.org@latest:public_html/new.php"]).assert(0, &["<?php"]);
+}
+
+#[test]
+fn name_servers_are_asked_directly() {
+    let cluster = Cluster::new();
+    let verify = |more: &[&str]| cluster.run(&[&["dns", "verify", "example.org", "--wait", "1s"], more].concat());
+    let right = verify(&[]);
+    right.assert(0, &["right  alpha 127.0.0.1:", "right  beta", "6 record sets over udp and tcp, serial 2026091500"]);
+    verify(&["--json"]).assert(0, &[r#""right":true,"findings":[]"#, r#""asked":6"#]);
+
+    // Another desired zone than the one that is served: other records, another time to live, more, and fewer.
+    let other = ZONE
+        .replace("www A 192.0.2.1", "www A 198.51.100.7")
+        .replace("mail A", "mail 60 A")
+        .replace("@ MX 0 mail\n", "new TXT \"x\"\n");
+    cluster.desired(&other);
+    let wrong = verify(&["desired.zone"]);
+    wrong.assert(
+        1,
+        &[
+            "wrong  alpha",
+            "udp www.example.org. A: it has 192.0.2.1",
+            "tcp www.example.org. A: it has 192.0.2.1",
+            "mail.example.org. A: its time to live is 3600 s and not 60 s",
+            "new.example.org. TXT: it has none",
+        ],
+    );
+    // The panel says that it is done, and its name server was not told.
+    cluster.server("beta").fault("mass_edit_dns_zone", Fault::NoReload);
+    cluster.run(&["dns", "apply", "example.org", "desired.zone", "--yes"]);
+    let stale = verify(&["desired.zone"]);
+    stale.assert(1, &["right  alpha", "wrong  beta"]);
+
+    // One that has no such zone any more, and one that is gone.
+    cluster.server("beta").bind().remove("example.org");
+    let lame = verify(&["--from", "alpha"]);
+    lame.assert(1, &["right  alpha", "wrong  beta", "udp: it answers ", "tcp: it answers "]);
+    let config = fs::read_to_string(cluster.folder.path().join("clonepanel.toml")).unwrap();
+    let port = cluster.server("beta").bind().port();
+    fs::write(
+        cluster.folder.path().join("clonepanel.toml"),
+        config.replace(&format!("127.0.0.1:{port}\"]"), "127.0.0.1:1\"]"),
+    )
+    .unwrap();
+    let dead = verify(&["--from", "alpha"]);
+    dead.assert(1, &["right  alpha", "wrong  beta 127.0.0.1:1: ", "tcp: Connection refused"]);
 }

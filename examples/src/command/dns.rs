@@ -4,6 +4,7 @@ mod apply;
 mod desired;
 mod servers;
 mod show;
+mod verify;
 
 use crate::{
     context::Context,
@@ -11,8 +12,9 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use clonepanel_core::dns::DomainName;
-use desired::Desired;
+use desired::{Desired, Wanted};
 pub(crate) use servers::zones_of;
+use std::time::Duration;
 
 /// Show, plan and change a zone on every WHM server of the configuration
 #[derive(Debug, Args)]
@@ -22,6 +24,7 @@ pub(crate) use servers::zones_of;
   clonepanel dns plan example.org example.org.zone
   clonepanel dns apply example.org example.org.zone --yes
   clonepanel dns apply example.org --from alpha
+  clonepanel dns verify example.org
 
 Every server has a copy of its own; copies are compared by content, never by serial numbers, and the
 SOA and records of types that are not understood stay as each server has them. Records by which
@@ -60,6 +63,16 @@ enum Action {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// Ask every authoritative name server directly, over UDP and TCP
+    Verify {
+        #[command(flatten)]
+        copies: Copies,
+        #[command(flatten)]
+        wanted: Wanted,
+        /// How long the name servers have to answer as they should
+        #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+        wait: Duration,
+    },
 }
 
 /// Which zone, and where.
@@ -82,6 +95,7 @@ impl Dns {
         match &self.action {
             Action::Show { copies } => show::run(context, &config, copies).await,
             Action::Plan { copies, desired } => apply::plan(context, &config, copies, desired).await,
+            Action::Verify { copies, wanted, wait } => verify::run(context, &config, copies, wanted, *wait).await,
             Action::Apply { copies, desired, yes, reason } => {
                 apply::apply(context, &config, copies, desired, *yes, reason.as_deref()).await
             }

@@ -33,7 +33,7 @@ use std::{
 /// Write a snapshot, or a part of it, to a folder of this machine or back to an account
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "clonepanel restore [OPTIONS] <SITE[@WHEN][:PATH]> <--to DIR|--to-account ACCOUNT|--in-place|--to-database DATABASE|--export FILE>"
+    override_usage = "clonepanel restore [OPTIONS] <SITE[@WHEN][:PATH]> <--to DIR|--to-account ACCOUNT|...>"
 )]
 #[command(after_help = "Examples:
   clonepanel restore example.org --to ./back
@@ -44,7 +44,7 @@ use std::{
   clonepanel restore example.org --to-account spare
   clonepanel restore example.org:public_html --to-account bob@beta.example.net:public_html
   clonepanel restore example.org@3d --database alice_wp --in-place --dry-run
-  clonepanel restore example.org --database alice_wp --table wp_posts --to-database mysql://bob@127.0.0.1/scratch
+  clonepanel restore example.org --database wp --table posts --to-database mysql://bob@127.0.0.1/x
   clonepanel restore example.org --database alice_wp --export alice_wp.sql
 
 With --to, what is written is the content of PATH: `back/` then holds what PATH held; owners and

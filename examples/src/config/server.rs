@@ -1,7 +1,10 @@
 //! `[server.NAME]`: a hosting server on which there are accounts.
 
 use super::{ConfigError, Rate, secret::SecretSource, section::Section, value::NameserverAddress};
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// A hosting server.
 #[derive(Debug)]
@@ -13,7 +16,8 @@ pub(crate) struct Server {
     /// Bytes in a second.
     pub(crate) bandwidth: Option<Rate>,
     pub(crate) whm: Option<Whm>,
-    pub(crate) nameservers: usize,
+    /// Authoritative name servers that this server's WHM feeds.
+    pub(crate) nameservers: Vec<SocketAddr>,
 }
 
 /// How to log in.
@@ -45,7 +49,8 @@ impl Server {
             None => return Err(section.missing("ssh").hint("ssh = { host = \"alpha.example.net\" }")),
         };
         let whm = section.section("whm")?.map(Whm::read).transpose()?;
-        let nameservers = section.optional::<Vec<NameserverAddress>>("nameservers")?.map_or(0, |list| list.len());
+        let nameservers = section.optional::<Vec<NameserverAddress>>("nameservers")?.unwrap_or_default();
+        let nameservers = nameservers.into_iter().map(|NameserverAddress(address)| address).collect();
         let (transfers, bandwidth) = match section.section("limits")? {
             Some(limits) => read_limits(limits)?,
             None => (1, None),

@@ -139,16 +139,18 @@ impl Value for IpAddr {
     }
 }
 
+/// Where name servers listen.
+const DNS_PORT: u16 = 53;
+
 /// An authoritative server: an address, with a port or without.
 #[derive(Debug)]
-pub(crate) struct NameserverAddress;
+pub(crate) struct NameserverAddress(pub(crate) SocketAddr);
 
 impl Value for NameserverAddress {
     fn read(value: &DeValue<'_>) -> Result<Self, Expected> {
         let text = String::read(value)?;
-        let good = text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok();
-        good.then_some(Self)
-            .ok_or_else(|| Expected::new(format!("is neither an IP address nor address:port: {text:?}")))
+        let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)).or_else(|_| text.parse());
+        address.map(Self).map_err(|_| Expected::new(format!("is neither an IP address nor address:port: {text:?}")))
     }
 }
 

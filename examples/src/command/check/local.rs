@@ -55,8 +55,9 @@ pub(super) fn check_server(server: &Server, report: &mut Report<'_>) {
     if let Some(whm) = &server.whm {
         check_secret(name, "WHM token", whm.token.as_ref(), report);
     }
-    if server.nameservers > 0 {
-        report.unchecked(name, format!("{} nameservers", server.nameservers));
+    if !server.nameservers.is_empty() {
+        let count = show::counted(server.nameservers.len() as u64, "name server");
+        report.unchecked(name, format!("{count}: `clonepanel dns verify ZONE` asks them"));
     }
 }
 

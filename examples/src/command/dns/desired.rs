@@ -33,6 +33,26 @@ enum Whose {
     Desired,
 }
 
+/// The zone as it is to be, or nothing: then each server's own copy is taken for that.
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
+    /// What is desired, as a master file (RFC 1035); `-` for standard input. Without it, what each server's WHM says
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Instead of a file: as this server has it now
+    #[arg(long, value_name = "SERVER", conflicts_with = "file")]
+    from: Option<String>,
+}
+
+impl Wanted {
+    pub(super) async fn read_if_given(&self, config: &Config, name: &DomainName) -> Result<Option<Zone>, Failure> {
+        if self.file.is_none() && self.from.is_none() {
+            return Ok(None);
+        }
+        read(self.file.as_deref(), self.from.as_ref(), config, name).await.map(Some)
+    }
+}
+
 impl Desired {
     pub(super) fn nameservers(&self) -> Nameservers {
         match (self.nameservers, &self.from) {
@@ -43,17 +63,21 @@ impl Desired {
 
     /// Reads it.
     pub(super) async fn read(&self, config: &Config, name: &DomainName) -> Result<Zone, Failure> {
-        match (&self.from, &self.file) {
-            (Some(server), _) => {
-                let one = cluster(config, std::slice::from_ref(server), Nameservers::AsDesired)?;
-                match one.read(name).await.pop() {
-                    Some(copy) => copy.zone.map_err(|error| Failure::because(&error).within(server)),
-                    None => Err(Failure::usage(format!("there is no server `{server}`"))),
-                }
+        read(self.file.as_deref(), self.from.as_ref(), config, name).await
+    }
+}
+
+async fn read(file: Option<&Path>, from: Option<&String>, config: &Config, name: &DomainName) -> Result<Zone, Failure> {
+    match (from, file) {
+        (Some(server), _) => {
+            let one = cluster(config, std::slice::from_ref(server), Nameservers::AsDesired)?;
+            match one.read(name).await.pop() {
+                Some(copy) => copy.zone.map_err(|error| Failure::because(&error).within(server)),
+                None => Err(Failure::usage(format!("there is no server `{server}`"))),
             }
-            (None, Some(file)) => parse(name, file),
-            (None, None) => Err(Failure::usage("say what is desired: a file, or --from SERVER")),
         }
+        (None, Some(file)) => parse(name, file),
+        (None, None) => Err(Failure::usage("say what is desired: a file, or --from SERVER")),
     }
 }
 
