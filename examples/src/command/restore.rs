@@ -32,9 +32,7 @@ use std::{
 
 /// Write a snapshot, or a part of it, to a folder of this machine or back to an account
 #[derive(Debug, Args)]
-#[command(
-    override_usage = "clonepanel restore [OPTIONS] <SITE[@WHEN][:PATH]> <--to DIR|--to-account ACCOUNT|...>"
-)]
+#[command(override_usage = "clonepanel restore [OPTIONS] <SITE[@WHEN][:PATH]> <--to DIR|--to-account ACCOUNT|...>")]
 #[command(after_help = "Examples:
   clonepanel restore example.org --to ./back
   clonepanel restore example.org@3w:public_html/wp-content --to ./back --dry-run
