@@ -20,7 +20,9 @@ mod verify;
 pub use backup::{BackupError, BackupJob, BackupOutcome, PartOutcome};
 pub use copies::KnownCopies;
 pub use copying::{Copied, CopyFailure};
-pub use dns_cluster::{ClusterPlan, ClusterRefused, CopyOutcome, DnsCluster, Nameservers, ZoneCopy, is_validation};
+pub use dns_cluster::{
+    ClusterPlan, ClusterRefused, CopyChange, CopyOutcome, DnsCluster, Nameservers, ZoneCopy, is_validation,
+};
 pub use prune::{PruneError, PruneJob, PruneOutcome};
 pub use push_plan::PushPlan;
 pub use replicate::{ReplicateError, ReplicateJob, ReplicateOutcome, ReplicatePlan};

@@ -2,7 +2,7 @@
 //!
 //! Nothing here opens a socket, a file or a process. Back ends implement the traits ([`SnapshotStore`](store::SnapshotStore),
 //! [`Transport`](transport::Transport)), jobs ([`job`]) drive them, and whatever has consequences is decided by plain
-//! functions over data ([`retention`], [`suspicion`]).
+//! functions over data ([`retention`], [`suspicion`], [`dns`], [`health`]).
 //!
 //! From the top: [`Entry`](entry::Entry) is what trees are made of, [`tree`] is where stores and transports meet, and
 //! [`job::BackupJob`] is the whole of a backup.
@@ -13,6 +13,7 @@ pub mod dns;
 pub mod entry;
 pub mod escape;
 pub mod filter;
+pub mod health;
 pub mod history;
 pub mod job;
 pub mod manifest;

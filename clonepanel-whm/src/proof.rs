@@ -90,7 +90,7 @@ impl Proof {
         Self { servers: servers.into_iter().collect(), deadline: Duration::from_secs(30) }
     }
 
-    /// How long the servers have to answer as they should; each is asked once in any case.
+    /// How long the servers have to answer as they should. What was not asked for until then is a finding.
     #[must_use]
     pub const fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -106,7 +106,7 @@ impl Proof {
         let keys: Vec<_> = keys.iter().filter(|key| is_answered(zone, key)).collect();
         let servers = self.servers.iter().map(async |&server| {
             loop {
-                let (serial, findings) = look(server, zone, &keys).await;
+                let (serial, findings) = look(server, zone, &keys, begun + self.deadline).await;
                 let took = begun.elapsed();
                 if findings.is_empty() || took + PAUSE >= self.deadline {
                     return ServerProof { server, serial, asked: keys.len(), findings, took };
@@ -137,7 +137,7 @@ fn is_answered(zone: &Zone, key: &RecordKey) -> bool {
     true
 }
 
-async fn look(server: SocketAddr, zone: &Zone, keys: &[&RecordKey]) -> (Option<u32>, Vec<Finding>) {
+async fn look(server: SocketAddr, zone: &Zone, keys: &[&RecordKey], until: Instant) -> (Option<u32>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut serial = None;
     for transport in [DnsTransport::Udp, DnsTransport::Tcp] {
@@ -154,11 +154,22 @@ async fn look(server: SocketAddr, zone: &Zone, keys: &[&RecordKey]) -> (Option<u
             }
         }
         for &key in keys {
-            let what = match ask(server, transport, key).await {
-                Ok(answer) => difference(zone, key, &answer),
-                Err(what) => Some(what),
-            };
-            findings.extend(what.map(|what| Finding { transport, key: Some(key.clone()), what }));
+            if Instant::now() >= until {
+                let what = "the deadline passed before it was asked for everything".to_owned();
+                findings.push(Finding { transport, key: None, what });
+                break;
+            }
+            match ask(server, transport, key).await {
+                Ok(answer) => {
+                    let what = difference(zone, key, &answer);
+                    findings.extend(what.map(|what| Finding { transport, key: Some(key.clone()), what }));
+                }
+                // Whoever does not answer this will not answer the rest, each for as long.
+                Err(what) => {
+                    findings.push(Finding { transport, key: Some(key.clone()), what });
+                    break;
+                }
+            }
         }
     }
     (serial, findings)

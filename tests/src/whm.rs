@@ -25,6 +25,7 @@ use rustls::{
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 use tokio::runtime::Runtime;
 
@@ -231,7 +232,9 @@ impl WhmServer {
 impl Drop for WhmServer {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Its tasks hold the name server, which must end; and whoever drops this may be in a runtime of their own.
+            let ended = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(10))).join();
+            drop(ended);
         }
     }
 }

@@ -64,7 +64,19 @@ pub struct CopyOutcome {
     /// The zone's revision when the copy is as desired; [`DnsError`] when it is not, or not known to be.
     pub result: Result<Revision, DnsError>,
     /// Whether something was changed there.
-    pub is_changed: bool,
+    pub change: CopyChange,
+}
+
+/// Whether a copy was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum CopyChange {
+    /// Nothing was, or the server says that nothing was.
+    No,
+    /// It was, as the server says.
+    Yes,
+    /// It may have been: the answer was lost.
+    Unknown,
 }
 
 /// A plan that no copy was changed by: at least one of them would be endangered.
@@ -92,10 +104,12 @@ impl DnsCluster {
         Self { copies: Vec::new(), guard }
     }
 
-    /// Adds a server.
+    /// Adds a server, in the place of one of the same name.
     #[must_use]
     pub fn copy(mut self, name: impl Into<String>, provider: Arc<dyn DnsProvider>, nameservers: Nameservers) -> Self {
-        self.copies.push(Copy { name: name.into(), provider, nameservers });
+        let name = name.into();
+        self.copies.retain(|copy| copy.name != name);
+        self.copies.push(Copy { name, provider, nameservers });
         self
     }
 
@@ -159,28 +173,32 @@ impl DnsCluster {
         }
         let applied = plan.copies.into_iter().map(async |(name, plan)| match plan {
             Ok(plan) => self.apply_one(name, &plan).await,
-            Err(error) => CopyOutcome { name, result: Err(error), is_changed: false },
+            Err(error) => CopyOutcome { name, result: Err(error), change: CopyChange::No },
         });
         Ok(join_all(applied).await)
     }
 
     async fn apply_one(&self, name: String, plan: &ZonePlan) -> CopyOutcome {
-        let Some(copy) = self.copies.iter().find(|copy| copy.name == name).filter(|_| !plan.is_empty()) else {
-            return CopyOutcome { name, result: Ok(plan.base().clone()), is_changed: false };
+        if plan.is_empty() {
+            return CopyOutcome { name, result: Ok(plan.base().clone()), change: CopyChange::No };
+        }
+        let Some(copy) = self.copies.iter().find(|copy| copy.name == name) else {
+            let error = DnsError::Refused { endpoint: name.clone(), detail: "the cluster has no such copy".to_owned() };
+            return CopyOutcome { name, result: Err(error), change: CopyChange::No };
         };
-        let applied = match copy.provider.apply(plan).await {
-            Ok(_) => copy.provider.read(plan.zone()).await,
-            Err(error) => Err(error),
-        };
-        let is_changed = applied.is_ok();
-        let result = applied.and_then(|now| {
+        if let Err(error) = copy.provider.apply(plan).await {
+            let is_lost = matches!(error, DnsError::Unsettled { .. });
+            let change = if is_lost { CopyChange::Unknown } else { CopyChange::No };
+            return CopyOutcome { name, result: Err(error), change };
+        }
+        let result = copy.provider.read(plan.zone()).await.and_then(|now| {
             if now.has_content_of(plan.after()) {
                 return Ok(now.revision().clone());
             }
             // Somebody else was there right after us, or the server is not what it says.
             Err(DnsError::Conflict { endpoint: copy.provider.endpoint().to_owned(), zone: plan.zone().clone() })
         });
-        CopyOutcome { name, result, is_changed }
+        CopyOutcome { name, result, change: CopyChange::Yes }
     }
 }
 
@@ -214,13 +232,27 @@ fn validations(desired: &Zone, read: &[ZoneCopy]) -> Vec<RecordSet> {
 /// The desired zone as this copy is to have it.
 fn for_copy(desired: &Zone, there: &Zone, validations: &[RecordSet], nameservers: Nameservers) -> Zone {
     let mut wanted = desired.clone();
-    // An alias for an authority is one alone: each copy keeps its own.
+    let texts = |name: &DomainName| RecordKey { name: name.clone(), record_type: RecordType::TXT };
+    let alias = |name: &DomainName| RecordKey { name: name.clone(), record_type: RecordType::CNAME };
+    // Both zones have one name, so whatever is in one can be in the other.
+    for set in validations {
+        let name = set.name();
+        if there.get(&alias(name)).is_none()
+            && (desired.get(&alias(name)).is_none() || there.get(&texts(name)).is_some())
+        {
+            // A name has texts or an alias; what the copy has is kept.
+            wanted.remove(&alias(name));
+            drop(wanted.insert(set.clone()));
+        }
+    }
     let aliases = there.sets().filter(|set| is_validation(set.key()) && set.record_type() == RecordType::CNAME);
-    let own = RecordKey { name: there.name().clone(), record_type: RecordType::NS };
-    let nameservers = there.get(&own).filter(|_| nameservers == Nameservers::AsThere);
-    for set in aliases.chain(validations).chain(nameservers) {
-        // Both zones have one name; if not, there is no plan.
+    for set in aliases {
+        wanted.remove(&texts(set.name()));
         drop(wanted.insert(set.clone()));
+    }
+    let own = RecordKey { name: there.name().clone(), record_type: RecordType::NS };
+    if let Some(own) = there.get(&own).filter(|_| nameservers == Nameservers::AsThere) {
+        drop(wanted.insert(own.clone()));
     }
     wanted
 }
@@ -260,13 +292,16 @@ mod tests {
         let (a, b) = (with(ZONE), with(&older));
         let desired = zone(&ZONE.replace("www A 192.0.2.1", "www 60 A 192.0.2.2\nnew TXT \"x\""));
         let outcomes = run(&cluster(&[("a", &a), ("b", &b)], Nameservers::AsDesired), &desired, Some("test")).unwrap();
-        assert!(outcomes.iter().all(|outcome| outcome.result.is_ok() && outcome.is_changed), "{outcomes:?}");
+        assert!(
+            outcomes.iter().all(|outcome| outcome.result.is_ok() && outcome.change == CopyChange::Yes),
+            "{outcomes:?}"
+        );
         for copy in [&a, &b] {
             assert!(copy.zone(desired.name()).unwrap().has_content_of(&desired));
         }
         // A second time there is nothing to do.
         let again = run(&cluster(&[("a", &a), ("b", &b)], Nameservers::AsDesired), &desired, None).unwrap();
-        assert!(again.iter().all(|outcome| outcome.result.is_ok() && !outcome.is_changed), "{again:?}");
+        assert!(again.iter().all(|outcome| outcome.result.is_ok() && outcome.change == CopyChange::No), "{again:?}");
     }
 
     #[test]
@@ -314,5 +349,39 @@ mod tests {
         {
             assert!(!is_validation(&other), "{other}");
         }
+    }
+
+    /// A name has an alias or texts, and each copy keeps what it has: nothing of it may stand in the way of another change.
+    #[test]
+    fn an_alias_for_one_copy_hinders_no_other() {
+        let (alias, text) = ("_acme-challenge CNAME a.authority.test.\n", "_acme-challenge TXT \"one\"\n");
+        let moved = ZONE.replace("www A", "www 60 A");
+        for (a_has, b_has, desired_has) in
+            [(alias, text, ""), (alias, text, text), (text, "", alias), ("", text, alias)]
+        {
+            let (a, b) = (with(&format!("{ZONE}{a_has}")), with(&format!("{ZONE}{b_has}")));
+            let desired = zone(&format!("{moved}{desired_has}"));
+            let outcomes = run(&cluster(&[("a", &a), ("b", &b)], Nameservers::AsDesired), &desired, None).unwrap();
+            assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "{outcomes:?}");
+            for (copy, had, other) in [(&a, a_has, b_has), (&b, b_has, a_has)] {
+                let has = if had.is_empty() && desired_has.is_empty() { other } else { had };
+                let has = if has.is_empty() { desired_has } else { has };
+                assert!(
+                    copy.zone(desired.name()).unwrap().has_content_of(&zone(&format!("{moved}{has}"))),
+                    "{had:?} {other:?}"
+                );
+            }
+        }
+    }
+
+    /// A plan that somebody made up.
+    #[test]
+    fn what_is_no_copy_is_not_said_to_be_changed() {
+        let a = with(ZONE);
+        let cluster = cluster(&[("a", &a)], Nameservers::AsDesired);
+        let plan = ZonePlan::between(&zone(ZONE), &zone(&ZONE.replace("www A", "www 60 A"))).unwrap();
+        let made_up = ClusterPlan { copies: vec![("b".to_owned(), Ok(plan))] };
+        let outcomes = block_on(cluster.apply(made_up, None)).unwrap();
+        assert!(outcomes[0].result.is_err() && outcomes[0].change == CopyChange::No);
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     failure::{Exit, Failure, Outcome, chain},
     output::show,
 };
-use clonepanel_core::job::{ClusterPlan, CopyOutcome, DnsCluster};
+use clonepanel_core::job::{ClusterPlan, CopyChange, CopyOutcome, DnsCluster};
 use serde_json::{Value, json};
 
 pub(super) async fn plan(
@@ -48,11 +48,11 @@ pub(super) async fn apply(
         Failure::guard(refused.to_string()).hint("nobody can answer for that: mend what is desired")
     })?;
     let (mut changed, mut failed) = (0, 0);
-    for CopyOutcome { name, result, is_changed } in &outcomes {
-        changed += usize::from(*is_changed && result.is_ok());
+    for CopyOutcome { name, result, change } in &outcomes {
+        changed += usize::from(*change == CopyChange::Yes);
         match result {
             Ok(revision) => {
-                let word = if *is_changed { "changed" } else { "unchanged" };
+                let word = if *change == CopyChange::No { "unchanged" } else { "changed" };
                 context.output.event(&json!({
                     "event": "copy", "server": name, "outcome": word, "revision": revision.as_str(),
                 }));
@@ -61,13 +61,18 @@ pub(super) async fn apply(
             Err(error) => {
                 failed += 1;
                 let why = chain(error);
-                context.output.event(&json!({ "event": "copy", "server": name, "outcome": "failed", "why": why }));
-                context.output.warn(format_args!("{name}: {why}"));
+                let (outcome, words) = match change {
+                    CopyChange::No => ("failed", "not changed"),
+                    CopyChange::Yes => ("not proven", "changed, but not seen to be as desired"),
+                    CopyChange::Unknown => ("unknown", "perhaps changed"),
+                };
+                context.output.event(&json!({ "event": "copy", "server": name, "outcome": outcome, "why": why }));
+                context.output.warn(format_args!("{name}: {words}: {why}"));
             }
         }
     }
     if failed == outcomes.len() {
-        return Err(Failure::failed(format!("{} was changed on no server", copies.zone))
+        return Err(Failure::failed(format!("{} is on no server known to be as desired", copies.zone))
             .hint("read it with `clonepanel dns show` before the next try"));
     }
     if let Value::Object(fields) = &mut summary {
