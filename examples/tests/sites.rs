@@ -26,7 +26,7 @@ path = "snapshots"
 daily = 7
 [server.alpha]
 ssh = {{ host = "127.0.0.1", port = {port}, known_hosts_file = "known_hosts", identity_file = "key" }}
-whm = {{ url = "https://alpha.example.net:2087", token_file = "token" }}
+whm = {{ url = "https://alpha.example.net:2087", user = "reseller", token_file = "token" }}
 limits = {{ transfers = 2 }}
 [site.one]
 primary = "alpha"

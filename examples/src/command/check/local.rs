@@ -65,7 +65,9 @@ pub(super) fn check_server(server: &Server, report: &mut Report<'_>) {
 pub(super) async fn check_whm(server: &Server, report: &mut Report<'_>) {
     let token = server.whm.as_ref().and_then(|whm| whm.token.as_ref());
     if token.is_some_and(|token| token.fetch().is_err()) {
-        // That was told already.
+        // What is wrong with it was told already.
+        let url = server.whm.as_ref().map(|whm| whm.url.as_bytes()).unwrap_or_default();
+        report.unchecked(&server.name, format!("WHM at {}", clonepanel_core::escape::Escaped(url)));
         return;
     }
     let Some(zones) = zones_of(server) else { return };
