@@ -47,7 +47,7 @@ impl PullRequest {
         self
     }
 
-    /// Asks for [`Freshness`](crate::entry::Freshness) against a scan that began at this moment of the far end's clock.
+    /// Asks for [`Freshness`] against a scan that began at this moment of the far end's clock.
     #[must_use]
     pub const fn since(mut self, since: Option<Timestamp>) -> Self {
         self.since = since;

@@ -199,6 +199,9 @@ fn a_table_goes_to_another_database() {
     let told = site.restore(&["example.org", "--database", "alice_wp", "--to-database", "mysql://a:sesame@h/x"]);
     told.assert(2, &["a password does not belong on a command line"]);
     assert!(!format!("{told:?}").contains("sesame"), "{told:?}");
+    let told = site.restore(&["example.org", "--database", "alice_wp", "--to-database", "mysql://a:sesame@h:port/x"]);
+    told.assert(2, &["...@h:port/x is no address of a database"]);
+    assert!(!format!("{told:?}").contains("sesame"), "{told:?}");
     for (bad, why) in
         [("http://a@h/x", "mysql://"), ("mysql://h/x", "no user"), ("mysql://a@h", "no name"), ("x", "no address")]
     {

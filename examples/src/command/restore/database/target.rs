@@ -65,8 +65,10 @@ impl Target {
     }
 
     fn at_url(text: &str, restore: &Restore) -> Result<Self, Failure> {
+        // Whatever stands before the @ may have a password in it.
+        let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("...@{rest}"));
         let bad = |why: &str| {
-            Failure::usage(format!("{} is no address of a database: {why}", Escaped(text.as_bytes())))
+            Failure::usage(format!("{} is no address of a database: {why}", Escaped(shown.as_bytes())))
                 .hint("it is primary, spare, or mysql://USER@HOST[:PORT]/NAME, with ?socket=PATH for a socket, ?tls=on, ?tls=off or ?ca_file=PATH")
         };
         let url = Url::parse(text).map_err(|error| bad(&error.to_string()))?;
