@@ -5,7 +5,7 @@
 //! machine's calendar makes anybody look down. What could not be looked at is never taken for a failure.
 //!
 //! ```
-//! use clonepanel_core::health::{Class, Observation, Quorum, State, Watch, WatchPolicy};
+//! use clonepanel_core::health::{Class, Life, Observation, Quorum, Reason, State, Watch, WatchPolicy};
 //! use std::time::Duration;
 //!
 //! let policy = WatchPolicy::new(Duration::from_secs(15));
@@ -14,10 +14,12 @@
 //! for second in [0, 2, 4] {
 //!     watch.observe(Duration::from_secs(second), &refused);
 //! }
-//! // Never seen up, so nothing can be said to have gone down.
-//! assert_eq!(watch.state(), State::Unknown);
+//! assert_eq!(watch.state(), State::Down);
+//! // Seen by one alone, nobody may act on it.
 //! let votes = [watch.vote("home", Duration::from_secs(4))];
-//! assert_eq!(Quorum::new().verdict(&votes).state, State::Unknown);
+//! let verdict = Quorum::new().verdict(&votes, Life::NoSign);
+//! assert_eq!((verdict.state, verdict.reason), (State::Down, Reason::TooFewVantages));
+//! assert!(!verdict.may_act);
 //! ```
 
 mod observation;
@@ -27,5 +29,5 @@ mod watch;
 
 pub use observation::{Class, MAX_DETAIL, Observation};
 pub use probe::{HealthProbe, ProbeError};
-pub use quorum::{Quorum, Reason, Verdict, Vote};
+pub use quorum::{Life, Quorum, Reason, Verdict, Vote};
 pub use watch::{State, Transition, Watch, WatchPolicy};

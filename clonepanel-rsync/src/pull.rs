@@ -32,9 +32,6 @@ use tokio::{
 
 /// One read takes at most this much; a pipe of Linux holds as much.
 const READ: usize = 64 * 1024;
-/// Less than this waits for more before it is sent, but not for long: each packet costs more than the few bytes of an answer.
-const WORTH_WRITING: usize = 4 * 1024;
-const LONGEST_WAIT: Duration = Duration::from_millis(5);
 /// While more than this waits to be sent, no further entry is answered.
 const MAX_BACKLOG: usize = 1 << 20;
 /// While so many requests are not answered, no further one is made.
@@ -121,19 +118,13 @@ impl<'a> Pull<'a> {
         let mut buffer = BytesMut::with_capacity(READ);
         let mut errors = [0; 4096];
         let mut errors_are_open = true;
-        let mut waits_since = None;
         loop {
             let begun = Instant::now();
             self.work(backlog.len()).await?;
             pace.worked(begun.elapsed());
             backlog.extend_from_slice(&self.receiver.transmit());
             // Nothing is said before the login has become rsync.
-            let has_words = self.preamble.is_done() && !backlog.is_empty();
-            let due = match has_words {
-                true => *waits_since.get_or_insert_with(Instant::now) + LONGEST_WAIT,
-                false => Instant::now(),
-            };
-            let may_write = has_words && (backlog.len() >= WORTH_WRITING || due <= Instant::now());
+            let may_write = self.preamble.is_done() && !backlog.is_empty();
             if self.receiver.is_finished() {
                 // What is left to say is said on the way out.
                 self.last_words = backlog;
@@ -156,24 +147,20 @@ impl<'a> Pull<'a> {
                     pace.moved(len);
                     self.feed(&mut buffer, &mut pace)?;
                 }
-                written = connection.input.write(&backlog), if may_write => {
-                    waits_since = None;
-                    match written {
-                        Ok(len @ 1..) => {
-                            self.report.sent_bytes += len as u64;
-                            let _ = backlog.split_to(len);
-                        }
-                        // The peer does not listen any more: what it still says tells why.
-                        Ok(0) | Err(_) => backlog.clear(),
+                written = connection.input.write(&backlog), if may_write => match written {
+                    Ok(len @ 1..) => {
+                        self.report.sent_bytes += len as u64;
+                        let _ = backlog.split_to(len);
                     }
-                }
+                    // The peer does not listen any more: what it still says tells why.
+                    Ok(0) | Err(_) => backlog.clear(),
+                },
                 read = connection.errors.read(&mut errors), if errors_are_open => {
                     let len = read.unwrap_or(0);
                     errors_are_open = len > 0;
                     let lines = self.stderr.feed(&errors[..len]);
                     self.tell(&lines);
                 }
-                () = tokio::time::sleep_until(due), if has_words && !may_write => {}
                 () = pace.wait_to_move(), if !may_read => {}
                 () = pace.wait_too_long(patience) => return Err(Broken::Silent(pace.patience(patience))),
             }

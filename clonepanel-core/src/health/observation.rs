@@ -14,8 +14,7 @@ pub struct Observation {
     pub class: Class,
     /// How long it took.
     pub latency: Duration,
-    /// More about it, in one line that is safe on a terminal; empty for none.
-    pub detail: String,
+    detail: String,
 }
 
 /// What kind of answer there was.
@@ -88,6 +87,12 @@ impl Observation {
         text.truncate(text.floor_char_boundary(MAX_DETAIL));
         Self { class, latency, detail: text }
     }
+
+    /// More about it, in one line that is safe on a terminal, at most [`MAX_DETAIL`] bytes; empty for none.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
 }
 
 #[cfg(test)]
@@ -97,8 +102,8 @@ mod tests {
     #[test]
     fn a_detail_is_short_and_harmless() {
         let long = Observation::new(Class::WrongContent, Duration::ZERO, vec![0x1b; 1000]);
-        assert!(long.detail.len() <= MAX_DETAIL && !long.detail.contains(char::is_control));
-        assert_eq!(Observation::new(Class::Good, Duration::ZERO, "fine").detail, "fine");
+        assert!(long.detail().len() <= MAX_DETAIL && !long.detail().contains(char::is_control));
+        assert_eq!(Observation::new(Class::Good, Duration::ZERO, "fine").detail(), "fine");
         assert!(!Class::Slow.is_failure() && Class::Overload.is_failure());
     }
 }

@@ -1,6 +1,7 @@
 //! [`HealthProbe`]: looks at a server.
 
 use super::observation::Observation;
+use crate::retry::{BoxError, Retry};
 use async_trait::async_trait;
 
 /// Looks at a server, once each time it is asked. It keeps nothing between looks.
@@ -28,7 +29,7 @@ pub enum ProbeError {
     Local {
         /// Why.
         #[source]
-        source: crate::retry::BoxError,
+        source: BoxError,
     },
     /// What it needs is not configured, or not installed.
     #[error("the probe cannot be run: {detail}")]
@@ -36,4 +37,15 @@ pub enum ProbeError {
         /// What is missing.
         detail: String,
     },
+}
+
+impl ProbeError {
+    /// Whether a later look may be possible.
+    #[must_use]
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::Local { .. } => Retry::Later,
+            Self::Unusable { .. } => Retry::Never,
+        }
+    }
 }

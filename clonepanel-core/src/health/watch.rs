@@ -13,6 +13,8 @@ const FLAPPING_PERCENT: usize = 30;
 const CALM_PERCENT: usize = 20;
 /// After so many intervals without a result, nothing is known any more.
 const STALE_INTERVALS: u32 = 3;
+/// Nobody is looked at more often than that.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +26,7 @@ pub enum State {
     Up,
     /// It failed, and may be down; it is looked at again soon.
     Failing,
-    /// It failed often enough in a row.
+    /// It failed often enough in a row, whether it was seen up before or not.
     Down,
     /// It was down, and has not been up for long enough to be trusted.
     Recovering,
@@ -60,26 +62,27 @@ pub struct Watch {
     now: Duration,
     /// Since when the state is what it is.
     since: Duration,
-    /// Good or bad looks in a row, by the state.
-    in_a_row: u32,
+    good_in_a_row: u32,
+    bad_in_a_row: u32,
     /// When the good looks of a recovery began.
     recovering_since: Duration,
-    last_result: Option<Duration>,
-    last_good: Option<Duration>,
-    class: Option<Class>,
+    was_ever_up: bool,
+    /// The last look, and when it was.
+    last: Option<(Duration, Class)>,
     /// The last looks, whether they were good.
     looks: VecDeque<bool>,
     is_flapping: bool,
 }
 
 impl WatchPolicy {
-    /// Looks every `interval`, and every 2 s after a failure; 3 failures in a row are down, 20 good looks over 5 minutes are up
-    /// again, and 2 good ones at the beginning are up.
+    /// Looks every `interval` (1 s at least), and every 2 s after a failure; 3 failures in a row are down, 20 good looks over 5
+    /// minutes are up again, and 2 good ones at the beginning are up.
     #[must_use]
-    pub const fn new(interval: Duration) -> Self {
+    pub fn new(interval: Duration) -> Self {
+        let interval = interval.max(SHORTEST_INTERVAL);
         Self {
             interval,
-            recheck: Duration::from_secs(2),
+            recheck: interval.min(Duration::from_secs(2)),
             first_rise: 2,
             fall: 3,
             rise: 20,
@@ -102,18 +105,26 @@ impl WatchPolicy {
         self
     }
 
-    /// How soon it is looked at again after a failure.
+    /// How soon it is looked at again after a failure; never later than after the interval.
     #[must_use]
-    pub const fn recheck(mut self, recheck: Duration) -> Self {
-        self.recheck = recheck;
+    pub fn recheck(mut self, recheck: Duration) -> Self {
+        self.recheck = recheck.min(self.interval);
         self
     }
 
-    /// How long a failure may go unnoticed by `vantages` that look in turns, each look taking up to `timeout`: until it shows first, and
-    /// then until it was seen often enough.
+    /// How long a failure may go unnoticed by `vantages` that look in turns, each look taking up to `timeout`: until it shows to the
+    /// first of them, which has all others asked at once, and then until they saw it often enough.
     #[must_use]
     pub fn longest_detection(&self, vantages: u32, timeout: Duration) -> Duration {
-        self.interval / vantages.max(1) + (self.recheck + timeout) * (self.fall - 1) + timeout
+        let until_first = (self.interval / vantages.max(1)).saturating_add(timeout);
+        let again = self.recheck.saturating_add(timeout).saturating_mul(self.fall - 1);
+        let others_first = if vantages > 1 { timeout } else { Duration::ZERO };
+        until_first.saturating_add(again).saturating_add(others_first)
+    }
+
+    /// How old a look may be before it says nothing any more.
+    const fn stale(&self) -> Duration {
+        self.interval.saturating_mul(STALE_INTERVALS)
     }
 }
 
@@ -126,11 +137,11 @@ impl Watch {
             state: State::Unknown,
             now: Duration::ZERO,
             since: Duration::ZERO,
-            in_a_row: 0,
+            good_in_a_row: 0,
+            bad_in_a_row: 0,
             recovering_since: Duration::ZERO,
-            last_result: None,
-            last_good: None,
-            class: None,
+            was_ever_up: false,
+            last: None,
             looks: VecDeque::with_capacity(REMEMBERED),
             is_flapping: false,
         }
@@ -148,11 +159,12 @@ impl Watch {
         self.is_flapping
     }
 
-    /// When to look again, counted from the last look.
+    /// When to look again, counted from the last look: soon, while it is not clear what a failure means.
     #[must_use]
     pub const fn next_look(&self) -> Duration {
         match self.state {
             State::Failing => self.policy.recheck,
+            State::Unknown if self.bad_in_a_row > 0 => self.policy.recheck,
             State::Unknown | State::Up | State::Down | State::Recovering => self.policy.interval,
         }
     }
@@ -164,66 +176,56 @@ impl Watch {
         self.pass(now);
         let is_good = !seen.class.is_failure();
         self.remember(is_good);
-        self.last_result = Some(self.now);
-        self.class = Some(seen.class);
-        if is_good {
-            self.last_good = Some(self.now);
-        }
-        let next = match (self.state, is_good) {
-            (State::Unknown, true) => {
-                self.in_a_row += 1;
-                if self.in_a_row >= self.policy.first_rise { State::Up } else { State::Unknown }
-            }
-            // What was never seen up is not said to have gone down.
-            (State::Unknown, false) => {
-                self.in_a_row = 0;
-                State::Unknown
-            }
-            (State::Up, true) => State::Up,
-            (State::Up, false) => {
-                self.in_a_row = 1;
-                if self.policy.fall <= 1 { State::Down } else { State::Failing }
-            }
-            (State::Failing, true) => State::Up,
-            (State::Failing, false) => {
-                self.in_a_row += 1;
-                if self.in_a_row >= self.policy.fall { State::Down } else { State::Failing }
-            }
-            (State::Down, true) => {
-                self.in_a_row = 1;
-                self.recovering_since = self.now;
-                State::Recovering
-            }
-            (State::Down, false) => State::Down,
-            (State::Recovering, true) => {
-                self.in_a_row += 1;
-                let is_long = self.now.saturating_sub(self.recovering_since) >= self.policy.recovery;
-                if self.in_a_row >= self.policy.rise && is_long { State::Up } else { State::Recovering }
-            }
-            (State::Recovering, false) => State::Down,
-        };
+        self.last = Some((self.now, seen.class));
+        (self.good_in_a_row, self.bad_in_a_row) =
+            if is_good { (self.good_in_a_row.saturating_add(1), 0) } else { (0, self.bad_in_a_row.saturating_add(1)) };
+        let next = if is_good { self.after_good() } else { self.after_bad() };
+        self.was_ever_up |= next == State::Up;
         self.enter(next);
         (self.state != before).then_some(Transition { from: before, to: self.state })
+    }
+
+    fn after_good(&mut self) -> State {
+        if self.good_in_a_row == 1 {
+            self.recovering_since = self.now;
+        }
+        match self.state {
+            State::Unknown if self.good_in_a_row < self.policy.first_rise => State::Unknown,
+            State::Unknown | State::Up | State::Failing => State::Up,
+            State::Down | State::Recovering => {
+                let is_long = self.now.saturating_sub(self.recovering_since) >= self.policy.recovery;
+                if self.good_in_a_row >= self.policy.rise && is_long { State::Up } else { State::Recovering }
+            }
+        }
+    }
+
+    const fn after_bad(&self) -> State {
+        match self.state {
+            State::Down | State::Recovering => State::Down,
+            _ if self.bad_in_a_row >= self.policy.fall => State::Down,
+            State::Unknown => State::Unknown,
+            State::Up | State::Failing => State::Failing,
+        }
     }
 
     /// Lets time pass without a look: after too long, nothing is known any more. It never ages into being down.
     pub fn pass(&mut self, now: Duration) -> Option<Transition> {
         self.now = self.now.max(now);
-        let stale = self.policy.interval * STALE_INTERVALS;
-        if self.last_result.is_some_and(|last| self.now.saturating_sub(last) > stale) {
-            self.abstain(self.now)
-        } else {
-            None
+        match self.last {
+            Some((last, _)) if self.now.saturating_sub(last) > self.policy.stale() => self.abstain(self.now),
+            _ => None,
         }
     }
 
-    /// This vantage cannot be trusted: its own canaries fail, its scheduler stood still, or it could not look. Everything it knew is
-    /// forgotten.
+    /// This vantage cannot be trusted: its own canaries fail, its scheduler stood still, or it could not look. What it saw is
+    /// forgotten; only that it once saw the server up is not.
     pub fn abstain(&mut self, now: Duration) -> Option<Transition> {
         self.now = self.now.max(now);
         let from = self.state;
-        self.in_a_row = 0;
-        self.last_result = None;
+        (self.good_in_a_row, self.bad_in_a_row) = (0, 0);
+        self.last = None;
+        self.looks.clear();
+        self.is_flapping = false;
         self.enter(State::Unknown);
         (from != State::Unknown).then_some(Transition { from, to: State::Unknown })
     }
@@ -232,14 +234,15 @@ impl Watch {
     #[must_use]
     pub fn vote(&self, vantage: impl Into<String>, now: Duration) -> Vote {
         let now = self.now.max(now);
-        let stale = self.policy.interval * STALE_INTERVALS;
-        let is_fresh = self.last_result.is_some_and(|last| now.saturating_sub(last) <= stale);
+        let fresh = self.last.filter(|(last, _)| now.saturating_sub(*last) <= self.policy.stale());
+        let just_now = self.last.filter(|(last, _)| now.saturating_sub(*last) <= self.policy.interval);
         Vote {
             vantage: vantage.into(),
-            state: if is_fresh { self.state } else { State::Unknown },
-            class: self.class,
+            state: if fresh.is_some() { self.state } else { State::Unknown },
+            class: fresh.map(|(_, class)| class),
             lasting: now.saturating_sub(self.since),
-            was_good_just_now: self.last_good.is_some_and(|last| now.saturating_sub(last) <= self.policy.interval),
+            was_good_just_now: just_now.is_some_and(|(_, class)| !class.is_failure()),
+            was_ever_up: self.was_ever_up,
             is_flapping: self.is_flapping,
         }
     }
@@ -264,7 +267,10 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Life, Quorum},
+        *,
+    };
     use proptest::prelude::*;
 
     const INTERVAL: Duration = Duration::from_secs(15);
@@ -292,8 +298,9 @@ mod tests {
         for (looks, expected) in [
             ("+", vec![Unknown]),
             ("++", vec![Unknown, Up]),
-            ("----", vec![Unknown; 4]),
+            ("----", vec![Unknown, Unknown, Down, Down]),
             ("+-++", vec![Unknown, Unknown, Unknown, Up]),
+            ("-+--+", vec![Unknown; 5]),
             ("++--+", vec![Unknown, Up, Failing, Failing, Up]),
             ("++---", vec![Unknown, Up, Failing, Failing, Down]),
             ("++---+-", vec![Unknown, Up, Failing, Failing, Down, Recovering, Down]),
@@ -322,7 +329,56 @@ mod tests {
             watch.observe(now, &seen(false));
         }
         assert_eq!(now - broken, policy.longest_detection(1, timeout));
-        assert!(policy.longest_detection(3, Duration::ZERO) <= Duration::from_secs(10));
+    }
+
+    /// Three that look in turns, and are all asked as soon as one sees a failure.
+    fn together(policy: &WatchPolicy, timeout: Duration, broken: Duration) -> Duration {
+        const VANTAGES: u32 = 3;
+        let mut watches: Vec<_> =
+            (0..VANTAGES).map(|at| (Watch::new(policy.clone()), INTERVAL / VANTAGES * at)).collect();
+        let mut is_noticed = false;
+        loop {
+            let next = watches.iter_mut().min_by_key(|(_, due)| *due).unwrap();
+            let begun = next.1;
+            let is_good = begun < broken;
+            let now = if is_good { begun } else { begun + timeout };
+            next.0.observe(now, &seen(is_good));
+            next.1 = now + next.0.next_look();
+            if !is_good && !is_noticed {
+                is_noticed = true;
+                watches.iter_mut().for_each(|(_, due)| *due = now.min(*due));
+            }
+            let votes: Vec<_> =
+                watches.iter().enumerate().map(|(at, (watch, _))| watch.vote(at.to_string(), now)).collect();
+            if Quorum::new().verdict(&votes, Life::NoSign).may_act {
+                return now - broken;
+            }
+        }
+    }
+
+    #[test]
+    fn several_notice_a_failure_within_the_formula() {
+        let policy = WatchPolicy::new(INTERVAL);
+        for (timeout, most) in [(0, 10), (4, 35)] {
+            let timeout = Duration::from_secs(timeout);
+            let longest = policy.longest_detection(3, timeout);
+            assert!(longest < Duration::from_secs(most));
+            for offset in 1..150 {
+                let took = together(&policy, timeout, INTERVAL * 4 + Duration::from_millis(100 * offset));
+                assert!(took <= longest, "{took:?} after {offset}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_policy_is_absurd() {
+        let zero = WatchPolicy::new(Duration::ZERO).recheck(Duration::MAX).fall(0).rise(0, Duration::ZERO);
+        assert_eq!((zero.interval, zero.recheck, zero.fall, zero.rise), (SHORTEST_INTERVAL, SHORTEST_INTERVAL, 1, 1));
+        let long = WatchPolicy::new(Duration::MAX).recheck(Duration::MAX);
+        assert_eq!(long.longest_detection(1, Duration::MAX), Duration::MAX);
+        let mut watch = Watch::new(long);
+        watch.observe(Duration::ZERO, &seen(true));
+        assert_eq!(watch.pass(Duration::MAX), None);
     }
 
     #[test]
@@ -337,11 +393,27 @@ mod tests {
         assert_eq!(watch.pass(Duration::from_secs(32 + 45)), None);
         let told = watch.pass(Duration::from_secs(32 + 46));
         assert_eq!(told, Some(Transition { from: State::Failing, to: State::Unknown }));
-        // The failures of before count no more.
-        for second in [90, 92, 94] {
+        // The failures of before count no more, and it takes as many new ones.
+        for (second, state) in [(90, State::Unknown), (92, State::Unknown), (94, State::Down)] {
             watch.observe(Duration::from_secs(second), &seen(false));
-            assert_eq!(watch.state(), State::Unknown);
+            assert_eq!(watch.state(), state);
         }
+        assert!(watch.vote("x", Duration::from_secs(94)).was_ever_up);
+    }
+
+    #[test]
+    fn who_abstains_says_nothing_at_all() {
+        let mut watch = Watch::new(WatchPolicy::new(INTERVAL));
+        for number in 0..12 {
+            watch.observe(INTERVAL * number, &seen(number % 2 == 0));
+        }
+        watch.observe(INTERVAL * 12, &seen(true));
+        let before = watch.vote("x", INTERVAL * 12);
+        assert!(before.is_flapping && before.was_good_just_now && before.class.is_some());
+        watch.abstain(INTERVAL * 12);
+        let after = watch.vote("x", INTERVAL * 12);
+        assert!(!after.is_flapping && !after.was_good_just_now && after.class.is_none());
+        assert_eq!(after.state, State::Unknown);
     }
 
     #[test]
@@ -363,7 +435,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, down is only what was up, failed as often as it takes and was looked at in between.
+        /// Whatever happens, down is only what failed as often as it takes and was looked at in between.
         #[test]
         fn down_is_earned(looks in proptest::collection::vec((0u64..120, prop::option::of(any::<bool>())), 0..60)) {
             let policy = WatchPolicy::new(INTERVAL);
@@ -377,19 +449,19 @@ mod tests {
                     Some(is_good) => {
                         let is_late = last.is_some_and(|last| now - last > INTERVAL * STALE_INTERVALS);
                         failures = if is_good { 0 } else if is_late { 1 } else { failures + 1 };
-                        was_up &= !is_late;
                         watch.observe(now, &seen(is_good));
                         last = Some(now);
                     }
-                    None => drop(watch.abstain(now)),
-                }
-                if look.is_none() {
-                    (was_up, failures, last) = (false, 0, None);
+                    None => {
+                        let _ = watch.abstain(now);
+                        (failures, last) = (0, None);
+                    }
                 }
                 was_up |= watch.state() == State::Up;
                 if watch.state() == State::Down && before != State::Down {
-                    prop_assert!(was_up && (failures >= policy.fall || before == State::Recovering));
+                    prop_assert!(failures >= policy.fall || before == State::Recovering);
                 }
+                prop_assert_eq!(watch.vote("x", now).was_ever_up, was_up);
                 let unknown = watch.vote("x", now + INTERVAL * (STALE_INTERVALS + 1));
                 prop_assert_eq!(unknown.state, State::Unknown);
             }

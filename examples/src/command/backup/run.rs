@@ -201,13 +201,18 @@ fn tell_failure(output: &Output, site: &SourceName, failure: &Failure) {
 fn tell_snapshot(output: &Output, info: &SnapshotInfo, traffic: &Traffic, seconds: f64) {
     let site = info.id.source();
     let tally = &info.tally;
+    // Files of the turn's slice, and those too young for their times to prove anything.
+    let confirmed = match tally.confirmed_files {
+        0 => String::new(),
+        files => format!(", {} read again", show::count(files)),
+    };
     output.line(format_args!(
-        "{} {} in {seconds:.1} s: {} ({} added, {} changed, {} removed), {}, {} new, {} received",
+        "{} {} in {seconds:.1} s: {} ({} added, {} changed, {} removed{confirmed}), {}, {} new, {} received",
         info.id,
         show::state(info.state()),
         show::counted(tally.files, "file"),
         show::count(tally.added_files),
-        show::count(tally.changed_files),
+        show::count(tally.changed_files - tally.confirmed_files),
         show::count(tally.removed_files),
         show::bytes(tally.bytes),
         show::bytes(tally.new_bytes),
