@@ -24,7 +24,7 @@ use clonepanel_core::{
     tree::{TreeError, TreeSink, Want},
 };
 use file::{Asked, FileInProgress};
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
