@@ -238,6 +238,7 @@ fn rows_have_a_history() {
         "alice_wp",
         "CREATE TABLE tags (post int NOT NULL, tag varchar(20) NOT NULL, rank int, PRIMARY KEY (post, tag)) ENGINE=InnoDB;
          CREATE TABLE log (line text) ENGINE=InnoDB; INSERT INTO log VALUES ('a'), ('a'), ('b');
+         CREATE TABLE seen (id int, what int) ENGINE=InnoDB; INSERT INTO seen VALUES (1, 5);
          INSERT INTO tags VALUES (1, 'it''s', 1), (2, 'x', 1);",
     );
     let backup = || {
@@ -248,6 +249,7 @@ fn rows_have_a_history() {
     site.server.run("alice_wp", "UPDATE tags SET rank = 5 WHERE post = 1; INSERT INTO log VALUES ('a')");
     backup();
     site.server.run("alice_wp", "INSERT INTO tags VALUES (3, 'y', 1); DELETE FROM log WHERE line = 'b'");
+    site.server.run("alice_wp", "ALTER TABLE seen ADD PRIMARY KEY (id)");
     backup();
     site.server
         .run("alice_wp", "DELETE FROM tags WHERE post = 1; ALTER TABLE options ADD COLUMN note text; DROP TABLE log");
@@ -262,6 +264,9 @@ fn rows_have_a_history() {
     history(&["alice_wp.tags", "9", "x"]).assert(1, &["no snapshot of example.org has a row 9, x"]);
     history(&["alice_wp.tags", "1"]).assert(1, &["a key of tags has this many values: 2, not 1"]);
     history(&["alice_wp.log", "1"]).assert(1, &["the table log has no key"]);
+    // What had no key at first has a history from the key on.
+    let told = history(&["alice_wp.seen", "1"]);
+    told.assert(0, &["appeared", "what: 5", "the table seen has no key", "left out: 2 snapshots"]);
     history(&["tags", "1"]).assert(2, &["no DATABASE.TABLE"]);
 
     let list = tool(&site.config, &["snapshots", "example.org", "--json"]).stdout;

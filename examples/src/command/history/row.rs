@@ -13,6 +13,7 @@ use clonepanel_core::{
     escape::Escaped,
     path::RelPath,
     retry::Retry,
+    snapshot_id::SnapshotId,
     store::{SnapshotInfo, SnapshotStore, StoreError},
 };
 use clonepanel_store::mysql::{ColumnChange, RowChange, RowHistory, RowVersion, VersionsError};
@@ -20,6 +21,13 @@ use serde_json::{Value, json};
 
 /// How much of a value a person is shown, in characters.
 const SHOWN: usize = 60;
+
+/// Snapshots in which the table had another key than the one that was given.
+struct Unlike {
+    first: SnapshotId,
+    error: VersionsError,
+    snapshots: u64,
+}
 
 impl History {
     pub(super) async fn run_row(&self, context: &Context, table: &str, key: &[String]) -> Result<Outcome, Failure> {
@@ -35,6 +43,7 @@ impl History {
         let snapshots = catalogue.snapshots(&site).await?;
         let mut history = RowHistory::new(dump, name, key.to_vec());
         let mut versions = Vec::new();
+        let mut unlike: Option<Unlike> = None;
         for SnapshotInfo { id, .. } in &snapshots {
             let seen = match catalogue.store.open(id).await {
                 Ok(reader) => history.see(&*reader).await,
@@ -47,8 +56,19 @@ impl History {
                 Err(VersionsError::Snapshot(error)) if error.retry() == Retry::Never => {
                     catalogue.leave_out(id.clone(), &error);
                 }
+                // The table had another key then, or none: that says nothing about the other snapshots.
+                Err(error @ (VersionsError::NoKey { .. } | VersionsError::OtherKey { .. })) => match &mut unlike {
+                    Some(unlike) => unlike.snapshots += 1,
+                    None => unlike = Some(Unlike { first: id.clone(), error, snapshots: 1 }),
+                },
                 Err(error) => return Err(Failure::because(&error).within(id)),
             }
+        }
+        if let Some(Unlike { first, error, snapshots }) = unlike {
+            if versions.is_empty() {
+                return Err(Failure::because(&error).within(&first));
+            }
+            context.output.warn(format_args!("{first}: {error}; left out: {}", show::counted(snapshots, "snapshot")));
         }
         if versions.is_empty() {
             let key = key.iter().map(|value| Escaped(value.as_bytes()).to_string()).collect::<Vec<_>>().join(", ");
