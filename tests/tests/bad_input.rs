@@ -140,9 +140,16 @@ fn unreadable_files_and_directories() {
         assert_eq!(fs::read_to_string(newest.join("files").join(kept)).unwrap(), kept.repeat(50));
     }
     assert!(site.tool.run("snapshots", ["site"]).said().contains("partial"));
+    for _ in 0..2 {
+        site.over_ssh(&sshd.login()).assert(PARTIAL, &[]);
+    }
+    // They do not pile up in silence.
+    let prune = || site.tool.run("prune", ["site", "--daily", "1", "--dry-run"]);
+    prune().assert(DONE, &["the newest 3 snapshots are not complete", "best left out"]);
     close("mail", 0o755);
     close("public_html/wp/config.php", 0o644);
     site.over_ssh(&sshd.login()).assert(DONE, &[]);
+    assert!(!prune().said().contains("not complete"));
     site.tool.assert_verifies();
 }
 

@@ -9,7 +9,7 @@ use crate::{
 use clap::Args;
 use clonepanel_core::{
     job::{PruneError, PruneJob},
-    retention::{RetentionPlan, RetentionPolicy, Verdict},
+    retention::{Reason, RetentionPlan, RetentionPolicy, Verdict},
     snapshot_id::SourceName,
 };
 use serde_json::json;
@@ -159,6 +159,7 @@ pub(super) fn tell_plan(output: &Output, site: &SourceName, plan: &RetentionPlan
         return;
     }
     output.line(plan);
+    tell_unfinished(output, site, plan);
     for decision in &plan.decisions {
         let (verdict, reasons) = match &decision.verdict {
             Verdict::Delete => ("delete", Vec::new()),
@@ -172,5 +173,23 @@ pub(super) fn tell_plan(output: &Output, site: &SourceName, plan: &RetentionPlan
             "verdict": verdict,
             "reasons": reasons,
         }));
+    }
+}
+
+/// So many snapshots in a row that are not complete are no accident any more.
+const IN_A_ROW: usize = 3;
+
+/// Snapshots that are not complete stay until a complete one is made, and go with it: whoever gets no other should know.
+fn tell_unfinished(output: &Output, site: &SourceName, plan: &RetentionPlan) {
+    let stays =
+        |verdict: &Verdict| matches!(verdict, Verdict::Keep(reasons) if reasons.contains(&Reason::NewerThanGood));
+    let staying = plan.decisions.iter().filter(|decision| stays(&decision.verdict)).count();
+    if staying >= IN_A_ROW && !output.is_json() {
+        output.warn(format_args!(
+            "{site}: the newest {staying} snapshots are not complete; they all stay until a complete one is made"
+        ));
+        output.note(format_args!(
+            "`clonepanel snapshots {site} --problems` lists why; what can never be read is best left out (`exclude`)"
+        ));
     }
 }
