@@ -16,7 +16,7 @@ use walkdir::WalkDir;
 
 const T0: u64 = 1_700_000_000;
 const NIGHT: u64 = T0 + 86_400;
-const WORDS: &str = "the of and to in is for that on with as this by from post page user option value name array function \
+pub(crate) const WORDS: &str = "the of and to in is for that on with as this by from post page user option value name array function \
     return if else foreach class public static private protected new null true false wp add_action add_filter \
     apply_filters get_option update_option esc_html esc_attr sprintf query sql meta key term taxonomy widget menu block \
     theme plugin admin ajax nonce cron cache width height color margin padding border display flex grid auto none inline \
