@@ -101,7 +101,7 @@ fn quoted(value: &[u8], out: &mut Vec<u8>) {
     out.reserve(value.len() + 2);
     out.push(b'\'');
     let mut rest = value;
-    while let Some(at) = rest.iter().position(|b| matches!(b, b'\\' | b'\'' | b'\n' | b'\r' | 0x1a)) {
+    while let Some(at) = first_special(rest) {
         let (before, from) = rest.split_at(at);
         out.extend_from_slice(before);
         out.push(b'\\');
@@ -115,6 +115,17 @@ fn quoted(value: &[u8], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(rest);
     out.push(b'\'');
+}
+
+/// Where the first byte stands that a string cannot have as it is. Most text has none for long: looked at in pieces of a fixed
+/// length, without a decision at each byte, it is several times as fast.
+fn first_special(text: &[u8]) -> Option<usize> {
+    let is_special = |b: u8| (b == b'\\') | (b == b'\'') | (b == b'\n') | (b == b'\r') | (b == 0x1a);
+    let (pieces, rest) = text.as_chunks::<32>();
+    let clean = pieces.iter().take_while(|piece| !piece.iter().fold(false, |any, &b| any | is_special(b))).count();
+    let from = clean * 32;
+    let ahead = if clean < pieces.len() { &text[from..] } else { rest };
+    ahead.iter().position(|&b| is_special(b)).map(|at| from + at)
 }
 
 /// The length of the literal that `text` begins with: `NULL`, a number, digits in hexadecimal, or a string, the last two with
@@ -187,6 +198,17 @@ mod tests {
 
     fn text_in(charset: &str) -> Form {
         Form::Text(Charset::named(charset).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn what_needs_an_escape_is_found_anywhere(before in 0usize..100, special in 0usize..6, after in 0usize..100) {
+            let mut text = vec![b'x'; before];
+            text.extend(b"\\'\n\r\x1a".get(special));
+            text.extend(vec![b'\''; after]);
+            let expected = text.iter().position(|b| b"\\'\n\r\x1a".contains(b));
+            prop_assert_eq!(first_special(&text), expected);
+        }
     }
 
     #[test]
