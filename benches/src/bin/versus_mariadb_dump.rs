@@ -1,7 +1,8 @@
 //! Dumping and loading a database beside the stock client programs: time, peak memory, bytes from the server, new disk.
 //!
 //! Both sides take turns in one run, on the same server, over the same loopback port. Ours is `clonepanel backup` of a site with that
-//! database and one small file, which includes the ssh session for the file; theirs is `mariadb-dump --single-transaction`.
+//! database and one small file, which includes the ssh session for the file; theirs is `mariadb-dump --single-transaction`. The day
+//! is read as a hosting account's database is: by way of the login, whose bytes are counted.
 //! `--posts N`, `--rounds N`.
 #![allow(missing_docs, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a bench")]
 
@@ -15,6 +16,10 @@ use tempfile::TempDir;
 use walkdir::WalkDir;
 
 const PASSWORD: &str = "sesame";
+/// Configurations: the database asked from here, and by way of the login.
+const DIRECT: &str = "direct.toml";
+const FORWARDED: &str = "forwarded.toml";
+const COMPRESSED: &str = "compressed.toml";
 
 fn main() {
     let (mut blog, mut rounds) = (Blog::default(), 3);
@@ -31,15 +36,16 @@ fn main() {
     println!("| step | stock | clonepanel | ratio |\n|---|---|---|---|");
     bench.first(rounds);
     bench.unchanged(rounds);
-    bench.day(blog);
+    bench.day(blog, 1, FORWARDED, "one day");
+    bench.day(blog, 2, COMPRESSED, "another, `options = [\"Compression=yes\"]`");
     bench.load(rounds);
 }
 
 struct Bench {
     dir: TempDir,
     server: MariaDb,
+    sshd: Sshd,
     proxy: Proxy,
-    _sshd: Sshd,
 }
 
 impl Bench {
@@ -61,21 +67,23 @@ impl Bench {
         fs::create_dir_all(home.join("public_html")).expect("folder");
         fs::write(home.join("public_html/index.php"), "<?php").expect("file");
         let sshd = SshdOptions::new().home(&home).start();
-        let proxy = Proxy::to(server.port());
-        let bench = Self { dir, server, proxy, _sshd: sshd };
-        bench.configure(&bench._sshd);
+        let proxy = Proxy::to(sshd.port());
+        let bench = Self { dir, server, sshd, proxy };
+        bench.configure(DIRECT, true, "");
+        bench.configure(FORWARDED, false, "");
+        bench.configure(COMPRESSED, false, r#", options = ["Compression=yes"]"#);
         bench
     }
 
-    fn configure(&self, sshd: &Sshd) {
-        let login = sshd.login();
+    fn configure(&self, name: &str, is_direct: bool, options: &str) {
+        let login = self.sshd.login_at(self.proxy.port());
         let user = Command::new("id").arg("-un").output().expect("id").stdout;
         let text = format!(
             r#"
 [store]
 path = "store"
 [server.alpha]
-ssh = {{ host = "{}", port = {}, identity_file = "{}", known_hosts_file = "{}" }}
+ssh = {{ host = "{}", port = {}, identity_file = "{}", known_hosts_file = "{}"{options} }}
 [site.blog]
 primary = "alpha"
 [site.blog.account.alpha]
@@ -85,16 +93,16 @@ paths = ["public_html"]
 name = "blog"
 password_env = "BLOG_PASSWORD"
 server = "127.0.0.1:{}"
-direct = true
+direct = {is_direct}
 "#,
             login.host,
             login.port,
             login.identity_file.display(),
             login.known_hosts_file.display(),
             String::from_utf8_lossy(&user).trim(),
-            self.proxy.port(),
+            self.server.port(),
         );
-        fs::write(self.dir.path().join("clonepanel.toml"), text).expect("configuration");
+        fs::write(self.dir.path().join(name), text).expect("configuration");
     }
 
     fn first(&self, rounds: usize) {
@@ -102,7 +110,7 @@ direct = true
         for _ in 0..rounds {
             stock.push(self.dump());
             drop(fs::remove_dir_all(self.store()));
-            ours.push(self.back_up());
+            ours.push(measure::run(&mut self.tool(DIRECT, "backup")));
         }
         let bytes = fs::metadata(self.dump_file()).expect("the dump").len();
         eprintln!("the dump of the stock program has {:.1} MB", bytes as f64 / 1e6);
@@ -118,23 +126,23 @@ direct = true
         let (mut stock, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
             stock.push(self.dump());
-            ours.push(self.back_up());
+            ours.push(measure::run(&mut self.tool(DIRECT, "backup")));
         }
         print("nothing changed", &stock, &ours);
     }
 
     /// What the snapshot after a day takes, of the server's bytes and of the disk.
-    fn day(&self, blog: Blog) {
-        self.server.run("blog", &blog.day(1));
+    fn day(&self, blog: Blog, seed: u64, configuration: &str, name: &str) {
+        self.server.run("blog", &blog.day(seed));
         let known = disk(&self.store(), &HashSet::new()).1;
         let before = self.proxy.bytes();
-        let run = self.back_up();
+        let run = measure::run(&mut self.tool(configuration, "backup"));
         let after = self.proxy.bytes();
         let wire = (after.0 - before.0) + (after.1 - before.1);
         let new = disk(&self.store(), &known).0;
-        println!("| one day: time | | {:.2} s | |", run.time.as_secs_f64());
-        println!("| one day: bytes from and to the server | | {:.1} KB | |", wire as f64 / 1e3);
-        println!("| one day: new disk | | {:.1} MB | |", new as f64 / 1e6);
+        println!("| {name}: time | | {:.2} s | |", run.time.as_secs_f64());
+        println!("| {name}: bytes over ssh | | {:.1} KB | |", wire as f64 / 1e3);
+        println!("| {name}: new disk | | {:.1} MB | |", new as f64 / 1e6);
     }
 
     fn load(&self, rounds: usize) {
@@ -145,7 +153,7 @@ direct = true
             let mut client = self.stock("mariadb");
             client.arg("stock").arg("-e").arg(format!("source {}", self.dump_file().display()));
             stock.push(measure::run(&mut client));
-            let mut restore = self.tool("restore");
+            let mut restore = self.tool(DIRECT, "restore");
             let url = format!("mysql://blog@127.0.0.1:{}/copy", self.server.port());
             restore.args([
                 "blog",
@@ -190,13 +198,9 @@ direct = true
         command
     }
 
-    fn back_up(&self) -> Run {
-        measure::run(&mut self.tool("backup"))
-    }
-
-    fn tool(&self, name: &str) -> Command {
+    fn tool(&self, configuration: &str, name: &str) -> Command {
         let mut command = Command::new(Tool::program());
-        command.arg("--config").arg(self.dir.path().join("clonepanel.toml")).arg(name);
+        command.arg("--config").arg(self.dir.path().join(configuration)).arg(name);
         command.env_remove("CLONEPANEL_CONFIG").env("NO_COLOR", "1").env("BLOG_PASSWORD", PASSWORD);
         command
     }
