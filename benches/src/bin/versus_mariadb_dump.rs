@@ -36,6 +36,7 @@ fn main() {
     println!("| step | stock | clonepanel | ratio |\n|---|---|---|---|");
     bench.first(rounds);
     bench.unchanged(rounds);
+    bench.day(blog, 3, DIRECT, "a day, asked directly");
     bench.day(blog, 1, FORWARDED, "one day");
     bench.day(blog, 2, COMPRESSED, "another, `options = [\"Compression=yes\"]`");
     bench.load(rounds);
