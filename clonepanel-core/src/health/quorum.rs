@@ -130,11 +130,12 @@ impl Quorum {
             (best(&told), Reason::Agreed)
         } else if down < enough {
             (State::Failing, Reason::TooFewSeeItDown)
-        } else if told.iter().any(|vote| vote.was_good_just_now) {
+        } else if votes.iter().any(|vote| vote.was_good_just_now) {
+            // Also one who cannot tell yet, after a single good look.
             (State::Failing, Reason::SomebodySeesItUp)
         } else if life == Life::Sign {
             (State::Failing, Reason::ItIsAlive)
-        } else if down < self.fewest {
+        } else if said < self.fewest {
             (State::Down, Reason::TooFewVantages)
         } else if count(|vote| vote.state == State::Down && vote.was_ever_up) < enough {
             (State::Down, Reason::NeverSeenUp)
@@ -229,7 +230,7 @@ mod tests {
         for least in [Quorum::new().share(0, 0), Quorum::new().share(1, 2), Quorum::new().share(1, 100)] {
             assert!(act(least.clone(), 3, 4) && !act(least, 2, 4));
         }
-        assert!(act(Quorum::new().fewest(3), 3, 3) && !act(Quorum::new().fewest(3), 2, 2));
+        assert!(act(Quorum::new().fewest(3), 2, 3) && !act(Quorum::new().fewest(3), 2, 2));
         assert!(!act(Quorum::new().fewest(0), 1, 1));
     }
 
@@ -245,7 +246,7 @@ mod tests {
             let down = votes.iter().filter(|vote| vote.state == State::Down).count();
             if verdict.may_act {
                 prop_assert!(verdict.state == State::Down && down >= 2 && !alive);
-                prop_assert!(votes.iter().all(|vote| vote.state == State::Unknown || !vote.was_good_just_now));
+                prop_assert!(votes.iter().all(|vote| !vote.was_good_just_now));
             }
             if down == 0 {
                 prop_assert!(verdict.state != State::Down);
