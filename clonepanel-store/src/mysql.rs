@@ -28,7 +28,7 @@ mod session;
 mod versions;
 
 pub use address::{DatabaseAddress, DatabaseTls};
-pub use dump::DatabaseSource;
+pub use dump::{DatabaseSource, RangeSums};
 pub use error::{DatabaseError, ServerMessage};
 pub use format::{
     definition::ObjectKind,

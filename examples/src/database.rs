@@ -9,11 +9,12 @@ use clonepanel_core::{
     entry::Entry,
     path::RelPath,
     problem::{Problem, ProblemKind},
+    store::SnapshotReader,
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
 };
 use clonepanel_rsync::{Forward, SshConnect};
-use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DatabaseTls};
-use std::{collections::VecDeque, error::Error, net::IpAddr, path::Path};
+use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DatabaseTls, RangeSums};
+use std::{collections::VecDeque, error::Error, net::IpAddr, path::Path, sync::Arc};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -24,6 +25,8 @@ pub(crate) struct SiteDatabase {
     database: Database,
     /// `None` when the server is reached without a login.
     login: Option<SshConnect>,
+    /// How rows that did not change are told from others; `None` when all are read.
+    sums: Option<RangeSums>,
     open: Mutex<Option<Open>>,
 }
 
@@ -48,16 +51,29 @@ struct Open {
     _reached: Reached,
 }
 
-impl From<Reached> for Open {
-    fn from(reached: Reached) -> Self {
-        Self { source: DatabaseSource::new(reached.address.clone()), _reached: reached }
+impl Open {
+    fn new(reached: Reached, sums: Option<&RangeSums>) -> Self {
+        let source = DatabaseSource::new(reached.address.clone());
+        let source = match sums {
+            Some(sums) => source.range_sums(sums.clone()),
+            None => source,
+        };
+        Self { source, _reached: reached }
     }
 }
 
 impl SiteDatabase {
     pub(crate) fn new(server: &Server, account: &Account, database: &Database) -> Self {
         let login = (!database.direct).then(|| connect::login(&server.ssh, Some(&account.user)));
-        Self { database: database.clone(), login, open: Mutex::new(None) }
+        let sums = database.checksum_load.map(|load| RangeSums::new().load(load));
+        Self { database: database.clone(), login, sums, open: Mutex::new(None) }
+    }
+
+    /// Reads only the rows that are not as an older snapshot has them, if that may be found out.
+    pub(crate) fn compare(mut self, older: Arc<dyn SnapshotReader>) -> Self {
+        let dump = self.prefix();
+        self.sums = self.sums.zip(dump).map(|(sums, dump)| sums.compare(older, dump));
+        self
     }
 
     /// Where its dump stands in a snapshot; `None` when its name cannot be that of a folder.
@@ -69,7 +85,7 @@ impl SiteDatabase {
 
     /// What a dump would miss, one line each, with what mends it.
     pub(crate) async fn audit(&self) -> Result<Vec<(String, Option<String>)>, String> {
-        let open = Open::from(self.reach().await?);
+        let open = Open::new(self.reach().await?, None);
         let missing = Box::pin(open.source.audit()).await.map_err(|error| line(&error))?;
         let told = missing.into_iter().map(|missing| {
             let name = missing.name.map(|name| format!(" {name}")).unwrap_or_default();
@@ -131,7 +147,7 @@ impl TreeSource for SiteDatabase {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
         let mut open = self.open.lock().await;
         let begun = match self.reach().await {
-            Ok(reached) => reached_entries(open.insert(reached.into())).await,
+            Ok(reached) => reached_entries(open.insert(Open::new(reached, self.sums.as_ref()))).await,
             Err(why) => Err(why),
         };
         Ok(Box::new(match begun {

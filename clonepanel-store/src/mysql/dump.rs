@@ -2,10 +2,14 @@
 
 mod catalogue;
 mod column;
+mod content;
 mod instant;
+mod known_ranges;
 mod listing;
 mod objects;
+mod range_sum;
 mod rights;
+mod row_files;
 mod rows;
 mod sorter;
 mod source;
@@ -13,6 +17,7 @@ mod spool;
 mod table;
 
 pub(super) use catalogue::table_names;
+pub use known_ranges::RangeSums;
 pub(super) use sorter::{Sorted, Sorter};
 pub use source::DatabaseSource;
 pub(super) use spool::{Held, Spool};

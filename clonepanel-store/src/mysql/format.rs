@@ -5,5 +5,6 @@ pub(super) mod definition;
 pub(super) mod description;
 pub(super) mod literal;
 pub(super) mod name;
+pub(super) mod range_record;
 pub(super) mod row_file;
 pub(super) mod sql;

@@ -21,9 +21,17 @@ pub(crate) const EVENTS: &str = "90-after/40-events";
 /// What the dump holds and lacks.
 pub(crate) const DESCRIPTION: &str = "dump.json";
 
+/// How to tell, without reading them, which ranges of rows are as they were.
+pub(crate) const RANGES: &str = "ranges.json";
+
 /// The directories that every dump has, parents first.
 pub(crate) const DIRECTORIES: [&str; 9] =
     ["00-schema", SEQUENCES, TABLES, ROWS, "90-after", ROUTINES, VIEWS, TRIGGERS, EVENTS];
+
+/// The directory of the rows of a table.
+pub(crate) fn rows(table: &str) -> String {
+    format!("{ROWS}/{table}")
+}
 
 /// A path made of names that fit; the root if one does not, which cannot be.
 pub(crate) fn path(text: &str) -> RelPath {

@@ -113,8 +113,8 @@ impl Backup {
             tell_unsound_of(&context.output, &store, &site.name).await?;
             let account = &site.primary;
             let Some(server) = config.servers.get(&account.server) else { continue };
-            let databases = account.databases.iter().map(|database| SiteDatabase::new(server, account, database));
-            let databases = databases.map(Arc::new).collect();
+            let databases =
+                account.databases.iter().map(|database| SiteDatabase::new(server, account, database)).collect();
             let zone = zones_of(server).and_then(|zones| {
                 let provider = zones.map(|zones| Arc::new(zones) as Arc<dyn DnsProvider>);
                 SiteZone::new(provider.map_err(|failure| failure.message), site.name.as_str()).map(Arc::new)

@@ -60,6 +60,8 @@ pub(crate) struct Database {
     pub(crate) tls: Option<bool>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) password: Option<SecretSource>,
+    /// The share of the time in which the server may be asked for checksums of rows; `None` when all rows are read each time.
+    pub(crate) checksum_load: Option<f64>,
     /// Of a spare: the database of the primary that it stands in for. By their order when it is not said.
     pub(crate) pair: Option<String>,
 }
@@ -163,6 +165,13 @@ impl Database {
         let server = section.optional::<String>("server")?.unwrap_or_else(|| "127.0.0.1:3306".to_owned());
         let direct = section.optional::<bool>("direct")?.unwrap_or(false);
         let pair = section.optional::<String>("pair")?;
+        let checksums = section.optional::<bool>("checksums")?.unwrap_or(true);
+        let load = section.located::<f64>("checksum_load")?;
+        if let Some(load) = load.as_ref().filter(|load| !(0.01..=1.0).contains(&load.value)) {
+            let error = section.document().error(load.at, "checksum_load is a share, from 0.01 to 1.0");
+            return Err(error.hint("0.25 leaves the server three quarters of the time to others"));
+        }
+        let checksum_load = checksums.then(|| load.map_or(1.0, |load| load.value));
         let tls = section.located::<bool>("tls")?;
         let ca_file = section.located::<PathBuf>("ca_file")?;
         let misplaced = [tls.as_ref().map(|tls| (tls.at, "tls")), ca_file.as_ref().map(|file| (file.at, "ca_file"))];
@@ -175,7 +184,7 @@ impl Database {
         let ca_file = ca_file.map(|file| section.document().resolve(file.value));
         let tls = tls.map(|tls| tls.value);
         section.finish()?;
-        Ok(Self { name, user, server, direct, tls, ca_file, password, pair })
+        Ok(Self { name, user, server, direct, tls, ca_file, password, checksum_load, pair })
     }
 }
 

@@ -4,17 +4,22 @@ use super::{
     super::{
         DatabaseAddress, DatabaseError, DumpDescription, DumpedObject, DumpedTable, MissingObject, ObjectKind,
         TableInstant,
-        format::name::{file_stem, quote},
+        format::{
+            name::{file_stem, quote},
+            range_record::{Range, RangeRecord},
+        },
         layout,
         session::{Holds, Purpose, Session, text},
     },
     catalogue::{Catalogue, Object, Storage, Table, table_names},
+    content::Content,
     instant::{Instant, alone, settled},
+    known_ranges::{KnownRanges, RangeSums},
     objects,
     rights::Rights,
     source::Contents,
     spool::Spool,
-    table::{self, TableRead},
+    table::{Reading, TableRead},
 };
 use async_trait::async_trait;
 use clonepanel_core::{
@@ -59,6 +64,10 @@ pub(crate) struct Listing {
     objects: Option<Vec<Object>>,
     counters: BTreeMap<String, u64>,
     description: DumpDescription,
+    sums: Option<RangeSums>,
+    /// What an older dump has, if it is to be relied on.
+    known_ranges: Option<KnownRanges>,
+    ranges: RangeRecord,
 }
 
 impl Listing {
@@ -66,8 +75,13 @@ impl Listing {
     pub(crate) async fn begin(
         address: DatabaseAddress,
         directory: PathBuf,
+        sums: Option<RangeSums>,
         contents: Contents,
     ) -> Result<Self, DatabaseError> {
+        let known_ranges = match &sums {
+            Some(sums) => sums.known().await,
+            None => None,
+        };
         let name = address.name().to_owned();
         let mut session = Session::open(&address, Purpose::Catalogue).await?;
         let rights = Rights::read(&mut session, &name).await?;
@@ -100,6 +114,9 @@ impl Listing {
             rights,
             now,
             description,
+            sums,
+            known_ranges,
+            ranges: RangeRecord::new(),
         };
         listing.root();
         listing.unseen(&catalogue);
@@ -198,8 +215,18 @@ impl Listing {
             (None, Storage::Plain) => (&mut self.common, None, TableInstant::Fuzzy),
             (_, Storage::Transactional) => (&mut self.common, Some(self.settled.as_str()), self.common_instant),
         };
-        let (database, catalogue) = (self.address.name(), &mut self.catalogue);
-        let read = table::read(table, database, settled, catalogue, reader, &mut self.spool, &self.directory).await;
+        let mut reading = Reading {
+            database: self.address.name(),
+            settled,
+            catalogue: &mut self.catalogue,
+            rows: &mut *reader,
+            spool: &mut self.spool,
+            directory: &self.directory,
+            time: self.now,
+            sums: self.sums.as_ref(),
+            known: self.known_ranges.as_ref(),
+        };
+        let read = reading.table(table).await;
         if !is_plain && read.as_ref().is_err_and(|error| !error.ends_the_session()) {
             // What fails half way has not let go.
             reader.let_go().await?;
@@ -218,9 +245,18 @@ impl Listing {
                 (reader, if is_plain { TableInstant::Fuzzy } else { TableInstant::Later }, Some(settled))
             }
         };
-        let (database, settled, catalogue) = (self.address.name(), settled.as_deref(), &mut self.catalogue);
-        let read =
-            table::read(table, database, settled, catalogue, &mut reader, &mut self.spool, &self.directory).await;
+        let mut reading = Reading {
+            database: self.address.name(),
+            settled: settled.as_deref(),
+            catalogue: &mut self.catalogue,
+            rows: &mut reader,
+            spool: &mut self.spool,
+            directory: &self.directory,
+            time: self.now,
+            sums: self.sums.as_ref(),
+            known: self.known_ranges.as_ref(),
+        };
+        let read = reading.table(table).await;
         reader.close().await;
         Ok((read?, instant))
     }
@@ -240,14 +276,18 @@ impl Listing {
     async fn table_read(&mut self, table: &Table, read: TableRead, instant: TableInstant) -> Result<(), DatabaseError> {
         let stem = file_stem(table.name.as_bytes());
         self.content(table_path(&table.name), read.definition.file().into_bytes()).await?;
-        let rows = layout::path(&format!("{}/{stem}", layout::ROWS));
-        self.directory_entry(rows);
-        for (name, held) in read.files {
-            let path = layout::path(&format!("{}/{stem}/{name}.sql", layout::ROWS));
-            let entry = self.file_entry(path.clone(), held.len());
-            self.contents.put(path, held);
+        self.directory_entry(layout::path(&layout::rows(&stem)));
+        for file in read.files {
+            let path = layout::path(&format!("{}/{}.sql", layout::rows(&stem), file.range.file));
+            let mut entry = self.file_entry(path.clone(), file.range.len);
+            if matches!(file.content, Content::Kept(_)) {
+                // The server says that it is what that dump has: it was compared just now.
+                (entry.meta.mtime, entry.meta.freshness) = (file.range.time(), Freshness::Settled);
+            }
+            self.contents.put(path, file.content);
             self.ready.push_back(Listed::Entry(entry));
         }
+        self.ranges.tables.extend(read.ranges);
         if let Some(next) = read.definition.auto_increment {
             self.counters.insert(table.name.clone(), next);
         }
@@ -282,7 +322,7 @@ impl Listing {
     fn table_lost(&mut self, table: &Table, error: &DatabaseError) {
         let denied = matches!(error, DatabaseError::Denied { .. });
         let kind = if denied { ProblemKind::Unreadable } else { ProblemKind::Failed };
-        let rows = layout::path(&format!("{}/{}", layout::ROWS, file_stem(table.name.as_bytes())));
+        let rows = layout::path(&layout::rows(&file_stem(table.name.as_bytes())));
         self.directory_entry(rows.clone());
         self.problem(table_path(&table.name), kind, &error.line());
         self.problem(rows, ProblemKind::Unlisted, &error.line());
@@ -325,7 +365,13 @@ impl Listing {
         }
         self.description.tables.sort_by(|a, b| a.name.cmp(&b.name));
         let text = self.description.file();
-        self.content(layout::path(layout::DESCRIPTION), text).await
+        self.content(layout::path(layout::DESCRIPTION), text).await?;
+        if self.sums.is_some() {
+            self.ranges.tables.sort_by(|a, b| a.name.cmp(&b.name));
+            let text = self.ranges.file();
+            self.content(layout::path(layout::RANGES), text).await?;
+        }
+        Ok(())
     }
 
     fn object_lost(&mut self, object: Object, error: &DatabaseError) {
@@ -347,7 +393,7 @@ impl Listing {
     async fn content(&mut self, path: RelPath, content: Vec<u8>) -> Result<(), DatabaseError> {
         let entry = self.file_entry(path.clone(), content.len() as u64);
         let held = self.spool.keep(content).await.map_err(|source| DatabaseError::Spool { source })?;
-        self.contents.put(path, held);
+        self.contents.put(path, Content::Held(held));
         self.ready.push_back(Listed::Entry(entry));
         Ok(())
     }
@@ -396,11 +442,11 @@ async fn settled_catalogue(session: &mut Session, database: &str) -> Result<Cata
     Catalogue::read(session, database).await
 }
 
-/// The server's own clock.
+/// The server's own clock, exact to the microsecond: no two dumps of a database are of the same time.
 async fn now(session: &mut Session) -> Result<Timestamp, DatabaseError> {
-    let answer = session.one("asking for the time", "SELECT FLOOR(UNIX_TIMESTAMP(NOW(6)))").await?;
-    let secs = answer.first().map(text).transpose()?.and_then(|secs| secs.parse().ok());
-    Ok(Timestamp::from_secs(secs.unwrap_or_default()))
+    let answer = session.one("asking for the time", "SELECT CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS UNSIGNED)").await?;
+    let micros = answer.first().map(text).transpose()?.and_then(|micros| micros.parse().ok());
+    Ok(Range { read: micros.unwrap_or_default(), ..Range::default() }.time())
 }
 
 #[async_trait]

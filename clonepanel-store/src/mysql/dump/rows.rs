@@ -7,6 +7,7 @@ use super::{
         session::{Answer, Session, bytes, text},
     },
     catalogue::{Key, Table},
+    range_sum,
 };
 use std::ops::Range;
 
@@ -23,6 +24,15 @@ const MOST_ROWS: u64 = 100_000;
 pub(crate) struct RowText {
     pub(crate) text: Vec<u8>,
     cells: Vec<Range<usize>>,
+    /// What it adds to the sum that a server can be asked for, where that is wanted.
+    pub(crate) hash: u64,
+}
+
+/// The rows from one key on, up to where another one would be: both as literals, none for the end there.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Span<'a> {
+    pub(crate) from: Option<&'a [String]>,
+    pub(crate) to: Option<&'a [String]>,
 }
 
 /// Reads a table with a key, page by page.
@@ -30,6 +40,8 @@ pub(crate) struct RowText {
 pub(crate) struct Pages<'a> {
     table: &'a Table,
     key: &'a Key,
+    span: Span<'a>,
+    hashes: bool,
     select: String,
     page: u64,
     /// The literals of the key of the last row.
@@ -39,7 +51,20 @@ pub(crate) struct Pages<'a> {
 
 impl<'a> Pages<'a> {
     pub(crate) fn new(table: &'a Table, key: &'a Key) -> Self {
-        Self { table, key, select: select(table), page: FIRST_PAGE, last: None, done: false }
+        let span = Span::default();
+        Self { table, key, span, hashes: false, select: select(table), page: FIRST_PAGE, last: None, done: false }
+    }
+
+    /// Only these rows.
+    pub(crate) const fn within(mut self, span: Span<'a>) -> Self {
+        self.span = span;
+        self
+    }
+
+    /// With the hash of each row.
+    pub(crate) const fn hashed(mut self, hashes: bool) -> Self {
+        self.hashes = hashes;
+        self
     }
 
     /// Reads the next rows and hands each to `take`, without holding anything at the server afterwards; `false` when there were
@@ -47,7 +72,7 @@ impl<'a> Pages<'a> {
     pub(crate) async fn next(
         &mut self,
         session: &mut Session,
-        take: &mut (dyn FnMut(&RowText) + Send),
+        take: &mut (dyn FnMut(&RowText) -> Result<(), DatabaseError> + Send),
     ) -> Result<bool, DatabaseError> {
         if self.done {
             return Ok(false);
@@ -57,9 +82,12 @@ impl<'a> Pages<'a> {
         let (mut rows, mut len) = (0, 0);
         while let Some(values) = answer.next().await? {
             row.fill(self.table, &values)?;
+            if self.hashes {
+                row.hash = range_sum::hash(&values);
+            }
             rows += 1;
             len += row.text.len() as u64;
-            take(&row);
+            take(&row)?;
         }
         drop(answer);
         session.let_go().await?;
@@ -74,12 +102,58 @@ impl<'a> Pages<'a> {
     }
 
     fn question(&self) -> String {
-        let names = self.key.columns.iter().filter_map(|&at| Some(quote(&self.table.columns.get(at)?.name)));
-        let names: Vec<_> = names.collect();
-        let condition = self.last.as_ref().map(|last| format!(" WHERE {}", behind(&names, last))).unwrap_or_default();
+        let names = key_names(self.table, self.key);
+        let condition = self.span.condition(&names, self.last.as_deref());
         let (select, key, order) = (&self.select, quote(&self.key.name), names.join(","));
         format!("{select} FORCE INDEX ({key}){condition} ORDER BY {order} LIMIT {}", self.page)
     }
+}
+
+impl Span<'_> {
+    /// What is true for its rows, or for those of them that come behind the row with a key.
+    fn condition(self, names: &[String], last: Option<&[String]>) -> String {
+        let from = match (last, self.from) {
+            (Some(last), _) => Some(behind(names, last)),
+            (None, from) => from.map(|from| compared(names, from, '>', ">=")),
+        };
+        let to = self.to.map(|to| compared(names, to, '<', "<"));
+        match (from, to) {
+            (None, None) => String::new(),
+            (Some(one), None) | (None, Some(one)) => format!(" WHERE {one}"),
+            (Some(from), Some(to)) => format!(" WHERE ({from}) AND ({to})"),
+        }
+    }
+}
+
+/// How many rows there are in a span and what their sum is, as the server sees it; `None` when it cannot tell.
+pub(crate) async fn sum(
+    table: &Table,
+    key: &Key,
+    span: Span<'_>,
+    session: &mut Session,
+) -> Result<Option<(u64, u64)>, DatabaseError> {
+    let names = key_names(table, key);
+    let (expression, condition) = (range_sum::expression(&table.columns), span.condition(&names, None));
+    let (name, key) = (quote(&table.name), quote(&key.name));
+    let question = format!("SELECT {expression} FROM {name} FORCE INDEX ({key}){condition}");
+    let answer = session.one("comparing rows", &question).await;
+    if answer.as_ref().is_err_and(DatabaseError::ends_the_session) {
+        return answer.map(|_| None);
+    }
+    session.let_go().await?;
+    match answer {
+        Ok(answer) => {
+            let mut numbers = answer.iter().map(|value| text(value).ok()?.parse().ok());
+            Ok(numbers.next().flatten().zip(numbers.next().flatten()))
+        }
+        // There are types that it does not take as bytes.
+        Err(DatabaseError::Server { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn key_names(table: &Table, key: &Key) -> Vec<String> {
+    key.columns.iter().filter_map(|&at| Some(quote(&table.columns.get(at)?.name))).collect()
 }
 
 /// All rows of a table, in no order. Until they are all read, whoever wants to alter the table waits.
@@ -118,12 +192,18 @@ fn select(table: &Table) -> String {
     format!("SELECT {expressions} FROM {}", quote(&table.name))
 }
 
-/// What is true for the rows behind the one with this key, in a form that every server finds its index in.
+/// What is true for the rows behind the one with this key.
 fn behind(names: &[String], last: &[String]) -> String {
-    match (names, last) {
-        ([name], [value]) => format!("{name} > {value}"),
-        ([name, names @ ..], [value, last @ ..]) => {
-            format!("{name} >= {value} AND ({name} > {value} OR {})", behind(names, last))
+    compared(names, last, '>', ">")
+}
+
+/// What is true for the rows on one side of a key, in a form that every server finds its index in; how the last column is compared
+/// says whether the row itself is among them.
+fn compared(names: &[String], key: &[String], side: char, last: &str) -> String {
+    match (names, key) {
+        ([name], [value]) => format!("{name} {last} {value}"),
+        ([name, names @ ..], [value, rest @ ..]) => {
+            format!("{name} {side}= {value} AND ({name} {side} {value} OR {})", compared(names, rest, side, last))
         }
         _ => "TRUE".to_owned(),
     }
@@ -156,7 +236,7 @@ impl RowText {
         key.columns.iter().filter_map(|&at| self.text.get(self.cells.get(at)?.clone()))
     }
 
-    fn key_literals(&self, key: &Key) -> Result<Vec<String>, DatabaseError> {
+    pub(crate) fn key_literals(&self, key: &Key) -> Result<Vec<String>, DatabaseError> {
         let literals = self.key(key).map(|literal| String::from_utf8(literal.to_vec()));
         literals.collect::<Result<_, _>>().map_err(|error| DatabaseError::nonsense(ACTION, error))
     }
@@ -194,5 +274,22 @@ mod tests {
             behind(&owned(&["`a`", "`b`", "`c`"]), &owned(&["5", "'x'", "0x00"])),
             "`a` >= 5 AND (`a` > 5 OR `b` >= 'x' AND (`b` > 'x' OR `c` > 0x00))"
         );
+    }
+
+    #[test]
+    fn spans_meet_and_do_not_overlap() {
+        let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let names = owned(&["`a`", "`b`"]);
+        let (from, to) = (owned(&["5", "'x'"]), owned(&["7", "'y'"]));
+        let span = Span { from: Some(&from), to: Some(&to) };
+        assert_eq!(
+            span.condition(&names, None),
+            " WHERE (`a` >= 5 AND (`a` > 5 OR `b` >= 'x')) AND (`a` <= 7 AND (`a` < 7 OR `b` < 'y'))"
+        );
+        assert_eq!(
+            Span { to: None, ..span }.condition(&names, Some(&to)),
+            " WHERE `a` >= 7 AND (`a` > 7 OR `b` > 'y')"
+        );
+        assert_eq!(Span::default().condition(&names, None), "");
     }
 }

@@ -7,6 +7,8 @@ use super::{
         session::{Purpose, Session},
     },
     catalogue::Catalogue,
+    content::Content,
+    known_ranges::RangeSums,
     listing::Listing,
     objects,
     rights::Rights,
@@ -38,6 +40,7 @@ const PIECE: usize = 256 << 10;
 pub struct DatabaseSource {
     address: DatabaseAddress,
     directory: PathBuf,
+    sums: Option<RangeSums>,
     contents: Contents,
 }
 
@@ -45,13 +48,20 @@ impl DatabaseSource {
     /// The database at `address`. What does not fit into memory goes to the folder for temporary files.
     #[must_use]
     pub fn new(address: DatabaseAddress) -> Self {
-        Self { address, directory: std::env::temp_dir(), contents: Contents::default() }
+        Self { address, directory: std::env::temp_dir(), sums: None, contents: Contents::default() }
     }
 
     /// Another folder for what does not fit into memory: up to the length of the longest table.
     #[must_use]
     pub fn spool_in(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = directory.into();
+        self
+    }
+
+    /// Reads only those ranges of rows whose sums at the server are not those of an older dump. Without this, all is read.
+    #[must_use]
+    pub fn range_sums(mut self, sums: RangeSums) -> Self {
+        self.sums = Some(sums);
         self
     }
 
@@ -98,26 +108,35 @@ impl DatabaseSource {
 impl TreeSource for DatabaseSource {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
         self.contents.clear();
-        let begun = Listing::begin(self.address.clone(), self.directory.clone(), self.contents.clone()).await;
+        let (address, directory) = (self.address.clone(), self.directory.clone());
+        let begun = Listing::begin(address, directory, self.sums.clone(), self.contents.clone()).await;
         Ok(Box::new(begun.map_err(|error| error.at(&RelPath::root()))?))
     }
 
     async fn open(&self, path: &RelPath) -> Result<Box<dyn FileStream>, TreeError> {
-        let held = self.contents.take(path).ok_or_else(|| TreeError::NotFound { path: path.clone() })?;
-        Ok(Box::new(Content { path: path.clone(), held: Some(held), at: 0, contents: self.contents.clone() }))
+        match self.contents.take(path).ok_or_else(|| TreeError::NotFound { path: path.clone() })? {
+            Content::Held(held) => {
+                let contents = self.contents.clone();
+                Ok(Box::new(HeldStream { path: path.clone(), held: Some(held), at: 0, contents }))
+            }
+            Content::Kept(kept) => {
+                self.contents.put(path.clone(), Content::Kept(kept.clone()));
+                kept.snapshot.open(&kept.path).await
+            }
+        }
     }
 }
 
 /// What was listed and not yet read.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Contents(Arc<Mutex<HashMap<RelPath, Held>>>);
+pub(crate) struct Contents(Arc<Mutex<HashMap<RelPath, Content>>>);
 
 impl Contents {
-    pub(crate) fn put(&self, path: RelPath, held: Held) {
-        self.lock().insert(path, held);
+    pub(crate) fn put(&self, path: RelPath, content: Content) {
+        self.lock().insert(path, content);
     }
 
-    fn take(&self, path: &RelPath) -> Option<Held> {
+    fn take(&self, path: &RelPath) -> Option<Content> {
         self.lock().remove(path)
     }
 
@@ -125,13 +144,13 @@ impl Contents {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RelPath, Held>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RelPath, Content>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A content that is being read. Dropped before its end, it can be opened again.
-struct Content {
+struct HeldStream {
     path: RelPath,
     held: Option<Held>,
     at: u64,
@@ -139,7 +158,7 @@ struct Content {
 }
 
 #[async_trait]
-impl FileStream for Content {
+impl FileStream for HeldStream {
     async fn read(&mut self) -> Result<Option<Bytes>, TreeError> {
         let Some(held) = &self.held else { return Ok(None) };
         let piece = held.read(self.at, PIECE).await;
@@ -152,10 +171,10 @@ impl FileStream for Content {
     }
 }
 
-impl Drop for Content {
+impl Drop for HeldStream {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            self.contents.put(std::mem::take(&mut self.path), held);
+            self.contents.put(std::mem::take(&mut self.path), Content::Held(held));
         }
     }
 }

@@ -5,62 +5,211 @@ use super::{
         DatabaseAddress, DatabaseError,
         format::{
             definition::TableDefinition,
+            literal::Form,
             name::{file_stem, quote},
-            row_file::{Head, RowCutter, RowSum, hash},
+            range_record::{Range, TableRanges},
+            row_file::RowSum,
         },
         session::{Holds, Purpose, Session, string, text},
     },
     catalogue::{Catalogue, Key, Storage, Table, fields},
-    rows::{AllRows, Pages, RowText, count},
+    known_ranges::{KnownRanges, RangeSums},
+    row_files::{RowFile, RowFiles, sum},
+    rows::{self, AllRows, Pages, RowText, Span, count},
     sorter::Sorter,
-    spool::{Held, Spool},
+    spool::Spool,
 };
-use crate::mysql::format::literal::Form;
-use std::{collections::HashSet, io, path::Path};
+use clonepanel_core::time::Timestamp;
+use std::{io, path::Path};
+use tokio::time::Instant;
 
 const ACTION: &str = "reading a table";
+
+/// The longest file that is read again rather than asked about, in bytes: the question is not much shorter.
+const SHORT: u64 = 4 << 10;
 
 /// A table that was read.
 #[derive(Debug)]
 pub(crate) struct TableRead {
     pub(crate) definition: TableDefinition,
-    /// The files of its rows: names without `.sql`, and contents.
-    pub(crate) files: Vec<(String, Held)>,
+    /// The files of its rows.
+    pub(crate) files: Vec<RowFile>,
     pub(crate) sum: RowSum,
+    /// By what the next dump can tell which of them are as they were.
+    pub(crate) ranges: Option<TableRanges>,
 }
 
-/// Reads a table by two sessions: its definition before and after by one, its rows by the other. [`DatabaseError::Changed`]
-/// when the definition did not hold still or, unless there is no `settled` moment to tell by, another table may have come under
-/// its name since.
-pub(crate) async fn read(
-    table: &Table,
-    database: &str,
-    settled: Option<&str>,
-    catalogue: &mut Session,
-    reader: &mut Session,
-    spool: &mut Spool,
-    directory: &Path,
-) -> Result<TableRead, DatabaseError> {
-    let changed = || DatabaseError::Changed { action: ACTION };
-    let definition = definition(&table.name, catalogue).await?;
-    let unknown = definition.columns().into_iter().find(|column| !table.all_columns.contains(column));
-    if let Some(column) = unknown {
-        // It is new, or hidden from this user: then its values would be missing.
-        let question = format!("SELECT {} FROM {} LIMIT 0", quote(&column), quote(&table.name));
-        catalogue.run(ACTION, &question).await?;
-        return Err(changed());
-    }
-    spool.renew();
-    let (files, sum) = rows(table, reader, spool, directory).await?;
-    let is_same = self::definition(&table.name, catalogue).await?.text == definition.text;
-    let is_settled = match settled {
-        Some(settled) => {
-            let created = created(&table.name, database, catalogue).await?;
-            created == table.created && created.as_str() < settled
+/// How tables are read: their definitions before and after by one session, their rows by another.
+pub(crate) struct Reading<'a> {
+    pub(crate) database: &'a str,
+    /// A table that was made before this is the one that the rows' session sees; `None` when that is known otherwise.
+    pub(crate) settled: Option<&'a str>,
+    pub(crate) catalogue: &'a mut Session,
+    pub(crate) rows: &'a mut Session,
+    pub(crate) spool: &'a mut Spool,
+    pub(crate) directory: &'a Path,
+    /// The time of the dump.
+    pub(crate) time: Timestamp,
+    pub(crate) sums: Option<&'a RangeSums>,
+    pub(crate) known: Option<&'a KnownRanges>,
+}
+
+impl Reading<'_> {
+    /// Reads a table. [`DatabaseError::Changed`] when the definition did not hold still or, unless there is no `settled` moment to
+    /// tell by, another table may have come under its name since.
+    pub(crate) async fn table(&mut self, table: &Table) -> Result<TableRead, DatabaseError> {
+        let changed = || DatabaseError::Changed { action: ACTION };
+        let definition = definition(&table.name, self.catalogue).await?;
+        let unknown = definition.columns().into_iter().find(|column| !table.all_columns.contains(column));
+        if let Some(column) = unknown {
+            // It is new, or hidden from this user: then its values would be missing.
+            let question = format!("SELECT {} FROM {} LIMIT 0", quote(&column), quote(&table.name));
+            self.catalogue.run(ACTION, &question).await?;
+            return Err(changed());
         }
-        None => true,
-    };
-    if is_same && is_settled { Ok(TableRead { definition, files, sum }) } else { Err(changed()) }
+        self.spool.renew();
+        let (files, ranges) = self.rows(table, &definition).await?;
+        let is_same = self::definition(&table.name, self.catalogue).await?.text == definition.text;
+        let is_settled = match self.settled {
+            Some(settled) => {
+                let created = created(&table.name, self.database, self.catalogue).await?;
+                created == table.created && created.as_str() < settled
+            }
+            None => true,
+        };
+        if !is_same || !is_settled {
+            return Err(changed());
+        }
+        Ok(TableRead { definition, sum: sum(&files), files, ranges })
+    }
+
+    async fn rows(
+        &mut self,
+        table: &Table,
+        definition: &TableDefinition,
+    ) -> Result<(Vec<RowFile>, Option<TableRanges>), DatabaseError> {
+        if table.storage == Storage::Elsewhere {
+            return Ok(Default::default());
+        }
+        if let Some(key) = &table.key {
+            let fingerprint = fingerprint(table, key, definition, self.rows.version());
+            let known = self.known.and_then(|known| known.table(&table.name, &fingerprint, self.time));
+            let files = self.in_order(table, key, known).await?;
+            // Texts are compared by rules that differ from server to server: that none was passed over is worth a count.
+            let by_text = key.columns.iter().filter_map(|&at| table.columns.get(at));
+            if !by_text.into_iter().any(|column| matches!(column.form, Form::Text(_)))
+                || count(table, self.rows).await? == sum(&files).rows
+            {
+                let ranges = self.sums.map(|_| TableRanges {
+                    name: table.name.clone(),
+                    fingerprint,
+                    whole: known.map_or_else(|| self.time.secs(), |known| known.whole),
+                    ranges: files.iter().map(|file| file.range.clone()).collect(),
+                });
+                return Ok((files, ranges));
+            }
+            self.spool.renew();
+        }
+        Ok((self.sorted(table).await?, None))
+    }
+
+    /// Reads in the order of the key, range by range where an older dump has some: those that are as they were are passed over.
+    async fn in_order(
+        &mut self,
+        table: &Table,
+        key: &Key,
+        known: Option<&TableRanges>,
+    ) -> Result<Vec<RowFile>, DatabaseError> {
+        let mut files = RowFiles::new(table, self.time);
+        let Some(known) = known else {
+            self.span(table, key, Span::default(), &mut files).await?;
+            return files.finish(self.spool).await;
+        };
+        files.reserve(known.ranges.iter().map(|range| range.file.as_str()));
+        let stem = file_stem(table.name.as_bytes());
+        let mut ranges = known.ranges.iter().peekable();
+        let mut from = None;
+        while let Some(range) = ranges.next() {
+            let to = ranges.peek().map(|next| next.from.as_slice());
+            let span = Span { from, to };
+            from = to;
+            let file = match self.known.filter(|_| range.len > SHORT) {
+                Some(known) => known.file(&stem, range).await,
+                None => None,
+            };
+            match file {
+                Some(file) if self.is_as_it_was(table, key, span, range).await? => {
+                    files.keep(range, file, self.spool).await?;
+                }
+                _ => {
+                    files.begin(range);
+                    self.span(table, key, span, &mut files).await?;
+                }
+            }
+        }
+        files.finish(self.spool).await
+    }
+
+    async fn is_as_it_was(
+        &mut self,
+        table: &Table,
+        key: &Key,
+        span: Span<'_>,
+        range: &Range,
+    ) -> Result<bool, DatabaseError> {
+        let begun = Instant::now();
+        let answer = rows::sum(table, key, span, self.rows).await?;
+        // Tables without transactions are locked while they are read: whoever wants to write waits.
+        if let Some(sums) = self.sums.filter(|_| table.storage == Storage::Transactional) {
+            tokio::time::sleep(sums.pause(begun.elapsed())).await;
+        }
+        Ok(answer == Some((range.rows, range.asked)))
+    }
+
+    async fn span(
+        &mut self,
+        table: &Table,
+        key: &Key,
+        span: Span<'_>,
+        files: &mut RowFiles<'_>,
+    ) -> Result<(), DatabaseError> {
+        let mut pages = Pages::new(table, key).within(span).hashed(self.sums.is_some());
+        while pages.next(self.rows, &mut |row| files.row(row, key)).await? {
+            files.spool(self.spool).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a table that has no key, in an order of our own.
+    async fn sorted(&mut self, table: &Table) -> Result<Vec<RowFile>, DatabaseError> {
+        let mut sorter = Sorter::new(self.directory);
+        let mut rows = AllRows::of(table, self.rows).await?;
+        while let Some(row) = rows.next().await? {
+            sorter.push(&row.text).await.map_err(disk)?;
+        }
+        drop(rows);
+        self.rows.let_go().await?;
+
+        let mut files = RowFiles::new(table, self.time);
+        let mut sorted = sorter.finish().await.map_err(disk)?;
+        loop {
+            let (batch, rest) = sorted.next().await.map_err(disk)?;
+            if batch.is_empty() {
+                return files.finish(self.spool).await;
+            }
+            sorted = rest;
+            batch.iter().for_each(|line| files.line(line));
+            files.spool(self.spool).await?;
+        }
+    }
+}
+
+/// What the sums of ranges rest on: with another definition, another way of reading or another server they prove nothing.
+fn fingerprint(table: &Table, key: &Key, definition: &TableDefinition, server: &str) -> String {
+    let columns: Vec<_> =
+        table.columns.iter().map(|column| format!("{}={:?}", column.expression, column.form)).collect();
+    let key = format!("{key:?}");
+    TableRanges::fingerprint_of(&[&definition.file(), &columns.join(","), &key, server])
 }
 
 /// Reads all rows of a table and keeps none.
@@ -73,7 +222,11 @@ pub(in crate::mysql) async fn read_sum(address: &DatabaseAddress, name: &str) ->
     let by_key = match &table.key {
         Some(key) => {
             let mut pages = Pages::new(&table, key);
-            while pages.next(&mut session, &mut |row| sum.add(&row.text)).await? {}
+            let mut add = |row: &RowText| {
+                sum.add(&row.text);
+                Ok(())
+            };
+            while pages.next(&mut session, &mut add).await? {}
             count(&table, &mut session).await? == sum.rows
         }
         None => false,
@@ -104,149 +257,6 @@ async fn definition(name: &str, session: &mut Session) -> Result<TableDefinition
     let answer = session.one(ACTION, &format!("SHOW CREATE TABLE {}", quote(name))).await?;
     let [_, create] = fields(&answer)?;
     TableDefinition::read(name, &text(create)?).map_err(|error| DatabaseError::nonsense(ACTION, error))
-}
-
-async fn rows(
-    table: &Table,
-    reader: &mut Session,
-    spool: &mut Spool,
-    directory: &Path,
-) -> Result<(Vec<(String, Held)>, RowSum), DatabaseError> {
-    if table.storage == Storage::Elsewhere {
-        return Ok(Default::default());
-    }
-    if let Some(key) = &table.key {
-        let read = in_order(table, key, reader, spool).await?;
-        // Texts are compared by rules that differ from server to server: that none was passed over is worth a count.
-        let by_text = key.columns.iter().filter_map(|&at| table.columns.get(at));
-        if !by_text.into_iter().any(|column| matches!(column.form, Form::Text(_)))
-            || count(table, reader).await? == read.1.rows
-        {
-            return Ok(read);
-        }
-        spool.renew();
-    }
-    sorted(table, reader, spool, directory).await
-}
-
-/// Cuts rows into files with names.
-struct Files<'a> {
-    table: &'a Table,
-    cutter: RowCutter,
-    sum: RowSum,
-    name: String,
-    taken: HashSet<String>,
-    complete: Vec<(String, Vec<u8>)>,
-}
-
-impl<'a> Files<'a> {
-    fn new(table: &'a Table) -> Self {
-        let head = Head::new(table.name.clone(), table.columns.iter().map(|column| column.name.clone()).collect());
-        Self {
-            table,
-            cutter: RowCutter::new(&head),
-            sum: RowSum::default(),
-            // Before every other name; it is the same whatever the first row is.
-            name: "0".to_owned(),
-            taken: HashSet::new(),
-            complete: Vec::new(),
-        }
-    }
-
-    fn row(&mut self, row: &RowText, key: &Key) {
-        let border: Vec<_> = row.key(key).collect();
-        if self.cutter.cuts_before(&border.join(&b','), row.text.len()) {
-            let name = row.file_name(self.table, key);
-            self.cut(&name);
-        }
-        self.add(&row.text);
-    }
-
-    fn line(&mut self, line: &[u8]) {
-        if self.cutter.cuts_before(line, line.len()) {
-            let name = format!("h{:016x}", hash(line));
-            self.cut(name.as_bytes());
-        }
-        self.add(line);
-    }
-
-    fn add(&mut self, row: &[u8]) {
-        self.sum.add(row);
-        self.cutter.push(row);
-    }
-
-    fn cut(&mut self, next: &[u8]) {
-        let mut name = file_stem(next);
-        // Equal rows can be a border more than once.
-        let stem = name.clone();
-        let mut count = 1;
-        while !self.taken.insert(name.clone()) {
-            count += 1;
-            name = format!("{stem}.{count}");
-        }
-        let name = std::mem::replace(&mut self.name, name);
-        self.complete.extend(self.cutter.take().map(|content| (name, content)));
-    }
-
-    async fn spool(&mut self, spool: &mut Spool, files: &mut Vec<(String, Held)>) -> Result<(), DatabaseError> {
-        for (name, content) in self.complete.drain(..) {
-            files.push((name, spool.keep(content).await.map_err(disk)?));
-        }
-        Ok(())
-    }
-
-    async fn finish(
-        mut self,
-        spool: &mut Spool,
-        mut files: Vec<(String, Held)>,
-    ) -> Result<(Vec<(String, Held)>, RowSum), DatabaseError> {
-        self.cut(b"");
-        self.spool(spool, &mut files).await?;
-        Ok((files, self.sum))
-    }
-}
-
-async fn in_order(
-    table: &Table,
-    key: &Key,
-    reader: &mut Session,
-    spool: &mut Spool,
-) -> Result<(Vec<(String, Held)>, RowSum), DatabaseError> {
-    let mut cut = Files::new(table);
-    let mut files = Vec::new();
-    let mut pages = Pages::new(table, key);
-    while pages.next(reader, &mut |row| cut.row(row, key)).await? {
-        cut.spool(spool, &mut files).await?;
-    }
-    cut.finish(spool, files).await
-}
-
-async fn sorted(
-    table: &Table,
-    reader: &mut Session,
-    spool: &mut Spool,
-    directory: &Path,
-) -> Result<(Vec<(String, Held)>, RowSum), DatabaseError> {
-    let mut sorter = Sorter::new(directory);
-    let mut rows = AllRows::of(table, reader).await?;
-    while let Some(row) = rows.next().await? {
-        sorter.push(&row.text).await.map_err(disk)?;
-    }
-    drop(rows);
-    reader.let_go().await?;
-
-    let mut cut = Files::new(table);
-    let mut files = Vec::new();
-    let mut sorted = sorter.finish().await.map_err(disk)?;
-    loop {
-        let (batch, rest) = sorted.next().await.map_err(disk)?;
-        if batch.is_empty() {
-            return cut.finish(spool, files).await;
-        }
-        sorted = rest;
-        batch.iter().for_each(|line| cut.line(line));
-        cut.spool(spool, &mut files).await?;
-    }
 }
 
 fn disk(error: io::Error) -> DatabaseError {

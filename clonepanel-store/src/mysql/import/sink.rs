@@ -174,9 +174,15 @@ enum Place {
     Counters,
     Description,
     Object(ObjectKind),
-    Rows { table: String },
+    /// Of use to the next dump alone.
+    Ranges,
+    Rows {
+        table: String,
+    },
     Sequence,
-    Table { stem: String },
+    Table {
+        stem: String,
+    },
 }
 
 fn place(path: &RelPath) -> Option<Place> {
@@ -184,6 +190,7 @@ fn place(path: &RelPath) -> Option<Place> {
     match text {
         layout::COUNTERS => return Some(Place::Counters),
         layout::DESCRIPTION => return Some(Place::Description),
+        layout::RANGES => return Some(Place::Ranges),
         _ => {}
     }
     let (directory, name) = text.rsplit_once('/')?;
@@ -241,8 +248,9 @@ impl TreeSink for DatabaseImport {
 
 impl DatabaseImport {
     fn wants(&self, path: &RelPath) -> bool {
-        let Some(wanted) = &self.wanted else { return true };
-        match place(path) {
+        let place = place(path);
+        let Some(wanted) = &self.wanted else { return place != Some(Place::Ranges) };
+        match place {
             Some(Place::Description | Place::Object(ObjectKind::Trigger)) => true,
             Some(Place::Rows { table: stem } | Place::Table { stem }) => wanted.contains_key(&stem),
             _ => false,
@@ -289,7 +297,7 @@ impl Inner {
     async fn arrived(&self, path: &RelPath, place: &Place, content: Vec<u8>) -> Result<(), String> {
         let text = |content| String::from_utf8(content).map_err(|_| "it is not text".to_owned());
         match place {
-            Place::Counters => {}
+            Place::Counters | Place::Ranges => {}
             Place::Description => {
                 let description = DumpDescription::parse(&content).map_err(|error| error.to_string())?;
                 self.state().description = Some(description);
@@ -429,6 +437,7 @@ mod tests {
     fn every_path_has_its_place() {
         let at = |text: &str| place(&layout::path(text));
         assert_eq!(at("dump.json"), Some(Place::Description));
+        assert_eq!(at("ranges.json"), Some(Place::Ranges));
         assert_eq!(at("00-schema/20-tables/a.b.sql"), Some(Place::Table { stem: "a.b".to_owned() }));
         assert_eq!(at("10-data/a/k1.sql"), Some(Place::Rows { table: "a".to_owned() }));
         assert_eq!(at("90-after/10-routines/3-package-body.x.sql"), Some(Place::Object(ObjectKind::PackageBody)));

@@ -11,7 +11,7 @@ use clonepanel_core::{
     job::{BackupJob, PartOutcome},
     problem::ProblemKind,
     snapshot_id::SourceName,
-    store::{SnapshotInfo, SnapshotState, SnapshotStore},
+    store::{SnapshotInfo, SnapshotReader, SnapshotState, SnapshotStore},
     suspicion::SuspicionRules,
     time::SystemClock,
     transport::{PullRequest, TransferReport, Transport},
@@ -37,7 +37,7 @@ pub(super) struct Plan {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) request: PullRequest,
     /// Dumped behind the files.
-    pub(super) databases: Vec<Arc<SiteDatabase>>,
+    pub(super) databases: Vec<SiteDatabase>,
     /// Where the server's WHM is known.
     pub(super) zone: Option<Arc<SiteZone>>,
 }
@@ -151,6 +151,7 @@ async fn one(
     };
     progress.phase("");
     let start = Instant::now();
+    let older = if plan.databases.is_empty() { None } else { newest(&*store, &site).await };
     let mut job = BackupJob::new(store, plan.site)
         .part(crate::selector::files(), plan.transport, plan.request)
         .audit(AUDIT_DAYS)
@@ -160,7 +161,11 @@ async fn one(
             let failure = Failure::failed(format!("{site}: the name of a database cannot be that of a folder"));
             return Made { site, seconds: 0.0, result: Err(failure) };
         };
-        job = job.tree(prefix, database);
+        let database = match &older {
+            Some(older) => database.compare(Arc::clone(older)),
+            None => database,
+        };
+        job = job.tree(prefix, Arc::new(database));
     }
     if let Some(zone) = plan.zone {
         job = job.tree(SiteZone::prefix(), zone);
@@ -175,6 +180,12 @@ async fn one(
     };
     progress.finish(result.as_ref().err());
     Made { site, seconds: start.elapsed().as_secs_f64(), result }
+}
+
+/// The newest snapshot that can be opened. It only saves work: without it, all is read.
+async fn newest(store: &dyn SnapshotStore, site: &SourceName) -> Option<Arc<dyn SnapshotReader>> {
+    let newest = store.list(site).await.ok()?.into_iter().max_by(|a, b| a.id.cmp(&b.id))?;
+    store.open(&newest.id).await.ok()
 }
 
 fn tell_wide(output: &Output, site: &SourceName, parts: &[PartOutcome]) {

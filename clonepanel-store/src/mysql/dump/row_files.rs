@@ -1,0 +1,143 @@
+//! [`RowFiles`]: the files of a table's rows, in the making.
+
+use super::{
+    super::{
+        DatabaseError,
+        format::{
+            name::file_stem,
+            range_record::Range,
+            row_file::{Head, RowCutter, RowSum, hash},
+        },
+    },
+    catalogue::{Key, Table},
+    content::{Content, Kept},
+    rows::RowText,
+    spool::Spool,
+};
+use clonepanel_core::time::Timestamp;
+use std::collections::HashSet;
+
+/// A file of rows, and what is recorded of it.
+#[derive(Debug)]
+pub(crate) struct RowFile {
+    pub(crate) range: Range,
+    pub(crate) content: Content,
+}
+
+/// Cuts rows into files with names.
+#[derive(Debug)]
+pub(crate) struct RowFiles<'a> {
+    table: &'a Table,
+    /// The time of the dump.
+    time: Timestamp,
+    cutter: RowCutter,
+    /// The one that is being filled.
+    range: Range,
+    taken: HashSet<String>,
+    complete: Vec<(Range, Vec<u8>)>,
+    files: Vec<RowFile>,
+}
+
+impl<'a> RowFiles<'a> {
+    pub(crate) fn new(table: &'a Table, time: Timestamp) -> Self {
+        let head = Head::new(table.name.clone(), table.columns.iter().map(|column| column.name.clone()).collect());
+        Self {
+            table,
+            time,
+            cutter: RowCutter::new(&head),
+            // Before every other name; it is the same whatever the first row is.
+            range: Range { file: "0".to_owned(), ..Range::default() },
+            taken: HashSet::new(),
+            complete: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// No other file gets these names.
+    pub(crate) fn reserve<'n>(&mut self, names: impl Iterator<Item = &'n str>) {
+        self.taken.extend(names.map(str::to_owned));
+    }
+
+    pub(crate) fn row(&mut self, row: &RowText, key: &Key) -> Result<(), DatabaseError> {
+        let border: Vec<_> = row.key(key).collect();
+        if self.cutter.cuts_before(&border.join(&b','), row.text.len()) {
+            let name = row.file_name(self.table, key);
+            self.cut(&name, row.key_literals(key)?);
+        }
+        self.range.asked ^= row.hash;
+        self.add(&row.text);
+        Ok(())
+    }
+
+    pub(crate) fn line(&mut self, line: &[u8]) {
+        if self.cutter.cuts_before(line, line.len()) {
+            let name = format!("h{:016x}", hash(line));
+            self.cut(name.as_bytes(), Vec::new());
+        }
+        self.add(line);
+    }
+
+    fn add(&mut self, row: &[u8]) {
+        let mut sum = self.range.row_sum();
+        sum.add(row);
+        (self.range.rows, self.range.sum) = (sum.rows, sum.sum);
+        self.cutter.push(row);
+    }
+
+    fn cut(&mut self, next: &[u8], from: Vec<String>) {
+        let mut name = file_stem(next);
+        // Equal rows can be a border more than once.
+        let stem = name.clone();
+        let mut count = 1;
+        while !self.taken.insert(name.clone()) {
+            count += 1;
+            name = format!("{stem}.{count}");
+        }
+        self.go_on(Range { file: name, from, ..Range::default() });
+    }
+
+    /// Ends a file, and begins the one of another range.
+    fn go_on(&mut self, next: Range) {
+        let mut range = std::mem::replace(&mut self.range, next);
+        if let Some(content) = self.cutter.take() {
+            range.len = content.len() as u64;
+            range.read = Range::micros(self.time);
+            self.complete.push((range, content));
+        }
+    }
+
+    /// Goes on with a range that has its name already.
+    pub(crate) fn begin(&mut self, known: &Range) {
+        self.go_on(Range { file: known.file.clone(), from: known.from.clone(), ..Range::default() });
+    }
+
+    pub(crate) async fn spool(&mut self, spool: &mut Spool) -> Result<(), DatabaseError> {
+        for (range, content) in self.complete.drain(..) {
+            let held = spool.keep(content).await.map_err(|source| DatabaseError::Spool { source })?;
+            self.files.push(RowFile { range, content: Content::Held(held) });
+        }
+        Ok(())
+    }
+
+    /// Ends what was begun, and adds a file that is as it was.
+    pub(crate) async fn keep(&mut self, range: &Range, kept: Kept, spool: &mut Spool) -> Result<(), DatabaseError> {
+        self.go_on(Range::default());
+        self.spool(spool).await?;
+        self.files.push(RowFile { range: range.clone(), content: Content::Kept(kept) });
+        Ok(())
+    }
+
+    pub(crate) async fn finish(mut self, spool: &mut Spool) -> Result<Vec<RowFile>, DatabaseError> {
+        self.go_on(Range::default());
+        self.spool(spool).await?;
+        Ok(self.files)
+    }
+}
+
+/// The sum over all rows of all files.
+pub(crate) fn sum(files: &[RowFile]) -> RowSum {
+    files.iter().fold(RowSum::default(), |sum, file| RowSum {
+        rows: sum.rows + file.range.rows,
+        sum: sum.sum.wrapping_add(file.range.sum),
+    })
+}
