@@ -19,7 +19,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// are listed with the time of the older file and [`Settled`](clonepanel_core::entry::Freshness::Settled), so a store links them;
 /// whoever wants their content gets the older snapshot's.
 ///
-/// A sum is the number of rows and 64 bits of the MD5 of each. It is computed from what was read, so a server that writes a value in
+/// A sum is the number of rows and 64 bits of the SHA-256 of each. It is computed from what was read, so a server that writes a value in
 /// another way in a sum than in an answer only costs the saving. A table is read whole when it has no key, when its definition or the
 /// server's version changed, and every 30 days.
 #[derive(Clone)]

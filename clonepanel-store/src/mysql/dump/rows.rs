@@ -83,7 +83,7 @@ impl<'a> Pages<'a> {
         while let Some(values) = answer.next().await? {
             row.fill(self.table, &values)?;
             if self.hashes {
-                row.hash = range_sum::hash(&values);
+                row.hash = range_sum::hash(&self.table.columns, &values);
             }
             rows += 1;
             len += row.text.len() as u64;
