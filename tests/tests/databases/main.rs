@@ -5,6 +5,7 @@ mod dumped;
 mod import;
 mod moving;
 mod random;
+mod ranges;
 mod rights;
 mod snapshot;
 mod tls;

@@ -11,10 +11,10 @@ use clonepanel_tests::MariaDb;
 use std::fmt::Write as _;
 
 /// Numbers from a seed: the failing one is in the message.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         // Marsaglia's xorshift64.
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -22,12 +22,12 @@ impl Random {
         self.0 % limit
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[usize::try_from(self.below(of.len() as u64)).unwrap()]
     }
 }
 
-const TYPES: [&str; 22] = [
+pub(super) const TYPES: [&str; 22] = [
     "int",
     "bigint unsigned",
     "tinyint",
@@ -53,7 +53,7 @@ const TYPES: [&str; 22] = [
 ];
 
 /// A random value of a type, as the literal that a site could have written.
-fn value(random: &mut Random, kind: &str) -> String {
+pub(super) fn value(random: &mut Random, kind: &str) -> String {
     let word = |random: &mut Random| {
         let mut word = String::new();
         for _ in 0..random.below(9) {
@@ -99,7 +99,7 @@ fn value(random: &mut Random, kind: &str) -> String {
     }
 }
 
-fn table(random: &mut Random, name: &str, sql: &mut String) {
+pub(super) fn table(random: &mut Random, name: &str, sql: &mut String) {
     let columns: Vec<_> = (0..1 + random.below(6)).map(|_| random.pick(&TYPES)).collect();
     let key = random.pick(&[
         "PRIMARY KEY (a)",

@@ -38,7 +38,8 @@ pub(crate) fn expression(columns: &[Column]) -> String {
     let values = columns.iter().map(|column| {
         let value = &column.expression;
         if is_short(column) {
-            format!("IFNULL({value},'N'),','")
+            // As a string first: an address or a UUID cannot be an `N`.
+            format!("IFNULL(CONCAT({value}),'N'),','")
         } else {
             format!("IFNULL(CONCAT({BYTES},LENGTH({value}),':',{value}),'N')")
         }
