@@ -3,6 +3,7 @@
 
 mod dumped;
 mod import;
+mod large_rows;
 mod moving;
 mod random;
 mod ranges;

@@ -102,10 +102,10 @@ impl<'a> Site<'a> {
         (with, Dumped::of(root(self.server, &self.database)))
     }
 
-    /// The newest snapshot holds what a dump of everything does.
-    fn assert_newest_is_right(&self, why: &str) {
+    /// What the newest snapshot has.
+    fn stored(&self) -> Dumped {
         let tree = self.newest().unwrap();
-        let stored = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             let (mut files, mut entries) = (BTreeMap::new(), tree.entries().await.unwrap());
             while let Some(listed) = entries.next().await.unwrap() {
                 let Listed::Entry(entry) = listed else { panic!("{listed:?}") };
@@ -114,8 +114,12 @@ impl<'a> Site<'a> {
                 }
             }
             Dumped { files, problems: Vec::new() }
-        });
-        assert_same_rows(&stored, &Dumped::of(root(self.server, &self.database)), why);
+        })
+    }
+
+    /// The newest snapshot holds what a dump of everything does.
+    fn assert_newest_is_right(&self, why: &str) {
+        assert_same_rows(&self.stored(), &Dumped::of(root(self.server, &self.database)), why);
     }
 }
 
@@ -150,6 +154,7 @@ fn assert_same_rows(with: &Dumped, without: &Dumped, why: &str) {
     assert_eq!(with.description().tables, without.description().tables, "{why}");
 }
 
+/// Tables of several ranges: with a number, a text and both for a key, and without one.
 const POSTS: &str = "
 CREATE TABLE posts (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, body text NOT NULL) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;
 INSERT INTO posts (body) SELECT repeat(concat(seq, ' lorem ipsum '), 40) FROM seq_1_to_20000;
@@ -388,4 +393,42 @@ fn random_edits_are_all_seen() {
         server.run("", &format!("DROP DATABASE {database}"));
     }
     assert!(kept > 0, "nothing was ever passed over");
+}
+
+#[test]
+fn sums_are_of_the_one_moment_too() {
+    let server = MariaDb::start();
+    create(&server, "a");
+    let site = Site::new(&server, "a");
+    // Two tables, and files of some thousand rows each.
+    site.run(
+        "CREATE TABLE left_side (id int NOT NULL PRIMARY KEY, amount int NOT NULL, note text) ENGINE=InnoDB;
+         INSERT INTO left_side SELECT seq, 1000, repeat('note ', 40) FROM seq_1_to_9000;
+         CREATE TABLE right_side LIKE left_side; INSERT INTO right_side SELECT * FROM left_side;",
+    );
+    let total = |dumped: &Dumped| {
+        let rows = rows(dumped).into_values().flatten();
+        let amount = |row: Vec<u8>| String::from_utf8(row).unwrap().split(',').nth(1).unwrap().parse::<i64>().unwrap();
+        rows.map(amount).sum::<i64>()
+    };
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut random = Random(7);
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                let (from, to, sum) = (1 + random.below(9000), 1 + random.below(9000), random.below(100));
+                site.run(&format!(
+                    "START TRANSACTION; UPDATE left_side SET amount = amount - {sum} WHERE id = {from};
+                     UPDATE right_side SET amount = amount + {sum} WHERE id = {to}; COMMIT"
+                ));
+            }
+        });
+        for round in 0..6 {
+            site.backup();
+            let dumped = site.stored();
+            assert_eq!(total(&dumped), 18_000_000, "round {round}");
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    assert!(!site.listed().0.is_empty());
 }
