@@ -191,6 +191,18 @@ fn only_what_changed_is_read() {
     assert!(third.tally.new_bytes > 0 && third.tally.new_bytes < first.tally.new_bytes / 4, "{:?}", third.tally);
     site.assert_newest_is_right("one row of each");
 
+    // Of these ranges only what is around the edits travels.
+    site.run("UPDATE posts SET body = 'edited' WHERE id IN (3000, 17000); INSERT INTO words VALUES ('middle', 1)");
+    let sent = || {
+        let answer = server.ask("", "SHOW GLOBAL STATUS LIKE 'Bytes_sent'");
+        answer.trim().rsplit('\t').next().unwrap().parse::<u64>().unwrap()
+    };
+    let before = sent();
+    site.backup();
+    let bytes = sent() - before;
+    assert!(bytes < 150_000, "{bytes}");
+    site.assert_newest_is_right("around the edits");
+
     // Two rows that change places have the same values as before, at other keys.
     site.run("UPDATE pairs SET n = CASE b WHEN 'k1' THEN (SELECT 42) ELSE n END WHERE a = 3");
     site.backup();

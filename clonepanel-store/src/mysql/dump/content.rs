@@ -26,3 +26,15 @@ impl fmt::Debug for Kept {
         f.debug_struct("Kept").field("path", &self.path).finish_non_exhaustive()
     }
 }
+
+impl Kept {
+    /// All of it; `None` when it cannot be had, or is not what was stored.
+    pub(crate) async fn read(&self) -> Option<Vec<u8>> {
+        let mut stream = self.snapshot.open(&self.path).await.ok()?;
+        let mut content = Vec::new();
+        while let Some(piece) = stream.read().await.ok()? {
+            content.extend_from_slice(&piece);
+        }
+        Some(content)
+    }
+}

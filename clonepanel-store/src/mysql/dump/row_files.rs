@@ -5,17 +5,20 @@ use super::{
         DatabaseError,
         format::{
             name::file_stem,
-            range_record::Range,
+            range_record::{Block, Range},
             row_file::{Head, RowCutter, RowSum, hash},
         },
     },
     catalogue::{Key, Table},
     content::{Content, Kept},
-    rows::RowText,
+    rows::{RowText, file_name},
     spool::Spool,
 };
 use clonepanel_core::time::Timestamp;
 use std::collections::HashSet;
+
+/// A block ends when it has so many bytes.
+const BLOCK: usize = 8 << 10;
 
 /// A file of rows, and what is recorded of it.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct RowFiles<'a> {
     cutter: RowCutter,
     /// The one that is being filled.
     range: Range,
+    /// Whether the last block of it takes more rows.
+    is_open: bool,
     taken: HashSet<String>,
     complete: Vec<(Range, Vec<u8>)>,
     files: Vec<RowFile>,
@@ -47,6 +52,7 @@ impl<'a> RowFiles<'a> {
             cutter: RowCutter::new(&head),
             // Before every other name; it is the same whatever the first row is.
             range: Range { file: "0".to_owned(), ..Range::default() },
+            is_open: false,
             taken: HashSet::new(),
             complete: Vec::new(),
             files: Vec::new(),
@@ -61,11 +67,22 @@ impl<'a> RowFiles<'a> {
     pub(crate) fn row(&mut self, row: &RowText, key: &Key) -> Result<(), DatabaseError> {
         let border: Vec<_> = row.key(key).collect();
         if self.cutter.cuts_before(&border.join(&b','), row.text.len()) {
-            let name = row.file_name(self.table, key);
+            let name = file_name(self.table, key, row.key(key));
             self.cut(&name, row.key_literals(key)?);
         }
+        if !self.is_open {
+            self.range.blocks.push(Block { from: row.key_literals(key)?, ..Block::default() });
+        }
         self.range.asked ^= row.hash;
-        self.add(&row.text);
+        let sum = self.add(&row.text);
+        if let Some(block) = self.range.blocks.last_mut() {
+            // The parentheses, and what stands between two rows.
+            block.len += row.text.len() + if self.is_open { 4 } else { 2 };
+            block.rows += 1;
+            block.sum = block.sum.wrapping_add(sum);
+            block.asked ^= row.hash;
+            self.is_open = block.len < BLOCK;
+        }
         Ok(())
     }
 
@@ -77,11 +94,51 @@ impl<'a> RowFiles<'a> {
         self.add(line);
     }
 
-    fn add(&mut self, row: &[u8]) {
-        let mut sum = self.range.row_sum();
+    /// Adds a row and returns what it adds to the sum.
+    fn add(&mut self, row: &[u8]) -> u64 {
+        let mut sum = RowSum::default();
         sum.add(row);
-        (self.range.rows, self.range.sum) = (sum.rows, sum.sum);
+        self.range.rows += 1;
+        self.range.sum = self.range.sum.wrapping_add(sum.sum);
         self.cutter.push(row);
+        sum.sum
+    }
+
+    /// Adds a block that is as it was.
+    pub(crate) fn block(&mut self, block: &Block, rows: &[u8], key: &Key) {
+        if self.cutter.is_full_with(rows.len()) {
+            let name = file_name(self.table, key, block.from.iter().map(String::as_bytes));
+            self.cut(&name, block.from.clone());
+        }
+        self.cutter.push_all(rows, block.rows);
+        self.range.rows += block.rows;
+        self.range.sum = self.range.sum.wrapping_add(block.sum);
+        self.range.asked ^= block.asked;
+        self.range.blocks.push(block.clone());
+        self.is_open = false;
+    }
+
+    /// The rows of each block of a file, if it is the one that the record is about.
+    pub(crate) fn blocks_of<'c>(&self, range: &Range, content: &'c [u8]) -> Option<Vec<&'c [u8]>> {
+        let mut rest = self.cutter.rows_of(content)?;
+        let mut blocks = Vec::new();
+        for block in &range.blocks {
+            if !blocks.is_empty() {
+                rest = rest.strip_prefix(b",\n")?;
+            }
+            let (rows, behind) = rest.split_at_checked(block.len)?;
+            let mut sum = RowSum::default();
+            for line in rows.split(|&b| b == b'\n') {
+                let row = line.strip_suffix(b",").unwrap_or(line);
+                sum.add(row.strip_prefix(b"(")?.strip_suffix(b")")?);
+            }
+            if (sum != RowSum { rows: block.rows, sum: block.sum }) {
+                return None;
+            }
+            blocks.push(rows);
+            rest = behind;
+        }
+        rest.is_empty().then_some(blocks)
     }
 
     fn cut(&mut self, next: &[u8], from: Vec<String>) {
@@ -99,6 +156,7 @@ impl<'a> RowFiles<'a> {
     /// Ends a file, and begins the one of another range.
     fn go_on(&mut self, next: Range) {
         let mut range = std::mem::replace(&mut self.range, next);
+        self.is_open = false;
         if let Some(content) = self.cutter.take() {
             range.len = content.len() as u64;
             range.read = Range::micros(self.time);

@@ -125,31 +125,52 @@ impl Span<'_> {
     }
 }
 
-/// How many rows there are in a span and what their sum is, as the server sees it; `None` when it cannot tell.
-pub(crate) async fn sum(
+/// How many rows there are in each of some spans, which follow each other, and what their sums are, as the server sees it; `None` when
+/// it cannot tell.
+///
+/// `borders` are where the spans between the first and the last one begin.
+pub(crate) async fn sums(
     table: &Table,
     key: &Key,
     span: Span<'_>,
+    borders: &[&[String]],
     session: &mut Session,
-) -> Result<Option<(u64, u64)>, DatabaseError> {
+) -> Result<Option<Vec<(u64, u64)>>, DatabaseError> {
     let names = key_names(table, key);
     let (expression, condition) = (range_sum::expression(&table.columns), span.condition(&names, None));
     let (name, key) = (quote(&table.name), quote(&key.name));
-    let question = format!("SELECT {expression} FROM {name} FORCE INDEX ({key}){condition}");
-    let answer = session.one("comparing rows", &question).await;
-    if answer.as_ref().is_err_and(DatabaseError::ends_the_session) {
-        return answer.map(|_| None);
-    }
+    let (place, group) = if borders.is_empty() {
+        ("0".to_owned(), "")
+    } else {
+        let below = borders.iter().enumerate();
+        let below = below.map(|(at, border)| format!("WHEN {} THEN {at}", compared(&names, border, '<', "<")));
+        let below: Vec<_> = below.collect();
+        (format!("CASE {} ELSE {} END", below.join(" "), borders.len()), " GROUP BY 1")
+    };
+    let question = format!("SELECT {place},{expression} FROM {name} FORCE INDEX ({key}){condition}{group}");
+    let answer = session.rows("comparing rows", &question).await;
+    let answer = match answer {
+        Err(error) if error.ends_the_session() => return Err(error),
+        answer => answer,
+    };
     session.let_go().await?;
     match answer {
-        Ok(answer) => {
-            let mut numbers = answer.iter().map(|value| text(value).ok()?.parse().ok());
-            Ok(numbers.next().flatten().zip(numbers.next().flatten()))
-        }
+        Ok(answer) => Ok(numbers(&answer, borders.len() + 1)),
         // There are types that it does not take as bytes.
         Err(DatabaseError::Server { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// What an answer has for each of some spans: those without rows are not in it.
+fn numbers(answer: &[Vec<mysql_async::Value>], spans: usize) -> Option<Vec<(u64, u64)>> {
+    let mut sums = vec![(0, 0); spans];
+    for row in answer {
+        let numbers = row.iter().map(|value| text(value).ok()?.parse::<u64>().ok()).collect::<Option<Vec<_>>>()?;
+        let [place, rows, sum] = numbers.try_into().ok()?;
+        *sums.get_mut(usize::try_from(place).ok()?)? = (rows, sum);
+    }
+    Some(sums)
 }
 
 fn key_names(table: &Table, key: &Key) -> Vec<String> {
@@ -240,26 +261,26 @@ impl RowText {
         let literals = self.key(key).map(|literal| String::from_utf8(literal.to_vec()));
         literals.collect::<Result<_, _>>().map_err(|error| DatabaseError::nonsense(ACTION, error))
     }
+}
 
-    /// The name of a file that begins with this row: numbers with as many digits as there can be, so that the order of names is
-    /// that of keys.
-    pub(crate) fn file_name(&self, table: &Table, key: &Key) -> Vec<u8> {
-        let mut name = Vec::new();
-        for (literal, &at) in self.key(key).zip(&key.columns) {
-            if !name.is_empty() {
-                name.push(b',');
-            }
-            let is_number = table.columns.get(at).is_some_and(|column| column.form == Form::Number);
-            if is_number && literal.iter().all(u8::is_ascii_digit) {
-                name.extend(std::iter::repeat_n(b'0', 20usize.saturating_sub(literal.len())));
-                name.extend_from_slice(literal);
-            } else {
-                name.push(b'k');
-                name.extend(literal.iter().filter(|&&b| b != b'\''));
-            }
+/// The name of a file that begins with a key: numbers with as many digits as there can be, so that the order of names is that of
+/// keys.
+pub(crate) fn file_name<'l>(table: &Table, key: &Key, literals: impl Iterator<Item = &'l [u8]>) -> Vec<u8> {
+    let mut name = Vec::new();
+    for (literal, &at) in literals.zip(&key.columns) {
+        if !name.is_empty() {
+            name.push(b',');
         }
-        name
+        let is_number = table.columns.get(at).is_some_and(|column| column.form == Form::Number);
+        if is_number && literal.iter().all(u8::is_ascii_digit) {
+            name.extend(std::iter::repeat_n(b'0', 20usize.saturating_sub(literal.len())));
+            name.extend_from_slice(literal);
+        } else {
+            name.push(b'k');
+            name.extend(literal.iter().filter(|&&b| b != b'\''));
+        }
     }
+    name
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
         session::{Holds, Purpose, Session, string, text},
     },
     catalogue::{Catalogue, Key, Storage, Table, fields},
+    content::Kept,
     known_ranges::{KnownRanges, RangeSums},
     row_files::{RowFile, RowFiles, sum},
     rows::{self, AllRows, Pages, RowText, Span, count},
@@ -27,6 +28,11 @@ const ACTION: &str = "reading a table";
 
 /// The longest file that is read again rather than asked about, in bytes: the question is not much shorter.
 const SHORT: u64 = 4 << 10;
+
+/// The longest file whose blocks are told apart, in bytes: it is kept in memory for that.
+const LONG: u64 = 4 << 20;
+/// So many blocks are asked about at once.
+const AT_ONCE: usize = 48;
 
 /// A table that was read.
 #[derive(Debug)]
@@ -137,33 +143,83 @@ impl Reading<'_> {
                 Some(known) => known.file(&stem, range).await,
                 None => None,
             };
-            match file {
-                Some(file) if self.is_as_it_was(table, key, span, range).await? => {
-                    files.keep(range, file, self.spool).await?;
-                }
-                _ => {
-                    files.begin(range);
-                    self.span(table, key, span, &mut files).await?;
-                }
+            let Some(file) = file else {
+                files.begin(range);
+                self.span(table, key, span, &mut files).await?;
+                continue;
+            };
+            if self.sums(table, key, span, &[]).await? == Some(vec![(range.rows, range.asked)]) {
+                files.keep(range, file, self.spool).await?;
+            } else {
+                self.changed(table, key, span, range, &file, &mut files).await?;
             }
         }
         files.finish(self.spool).await
     }
 
-    async fn is_as_it_was(
+    /// Reads those blocks of a range that are not as they were, and takes the others from the older file.
+    async fn changed(
         &mut self,
         table: &Table,
         key: &Key,
         span: Span<'_>,
         range: &Range,
-    ) -> Result<bool, DatabaseError> {
+        file: &Kept,
+        files: &mut RowFiles<'_>,
+    ) -> Result<(), DatabaseError> {
+        files.begin(range);
+        let content = if range.len <= LONG && range.blocks.len() > 1 { file.read().await } else { None };
+        let Some(blocks) = content.as_deref().and_then(|content| files.blocks_of(range, content)) else {
+            return self.span(table, key, span, files).await;
+        };
+        let begins: Vec<_> = range.blocks.iter().map(|block| block.from.as_slice()).collect();
+        // What stands before the first block's first row belongs to it.
+        let from = |at: usize| if at == 0 { span.from } else { begins.get(at).copied() };
+        let to = |at: usize| begins.get(at).copied().or(span.to);
+        let mut found = Vec::new();
+        while found.len() < blocks.len() {
+            let end = (found.len() + AT_ONCE).min(blocks.len());
+            let group = Span { from: from(found.len()), to: to(end) };
+            let borders = begins.get(found.len() + 1..end).unwrap_or_default();
+            match self.sums(table, key, group, borders).await? {
+                Some(sums) => found.extend(sums),
+                None => return self.span(table, key, span, files).await,
+            }
+        }
+        let is_as_it_was = |at: usize| {
+            let block = range.blocks.get(at).map(|block| (block.rows, block.asked));
+            block.is_some() && block.as_ref() == found.get(at)
+        };
+        let mut at = 0;
+        while let Some((block, rows)) = range.blocks.get(at).zip(blocks.get(at)) {
+            let begin = at;
+            at += 1;
+            if is_as_it_was(begin) {
+                files.block(block, rows, key);
+                continue;
+            }
+            while at < blocks.len() && !is_as_it_was(at) {
+                at += 1;
+            }
+            self.span(table, key, Span { from: from(begin), to: to(at) }, files).await?;
+        }
+        Ok(())
+    }
+
+    async fn sums(
+        &mut self,
+        table: &Table,
+        key: &Key,
+        span: Span<'_>,
+        borders: &[&[String]],
+    ) -> Result<Option<Vec<(u64, u64)>>, DatabaseError> {
         let begun = Instant::now();
-        let answer = rows::sum(table, key, span, self.rows).await?;
+        let answer = rows::sums(table, key, span, borders, self.rows).await?;
         // Tables without transactions are locked while they are read: whoever wants to write waits.
         if let Some(sums) = self.sums.filter(|_| table.storage == Storage::Transactional) {
             tokio::time::sleep(sums.pause(begun.elapsed())).await;
         }
-        Ok(answer == Some((range.rows, range.asked)))
+        Ok(answer)
     }
 
     async fn span(

@@ -1,9 +1,6 @@
 //! [`RangeRecord`]: what `ranges.json` says, by which the next dump can tell which ranges of rows are as they were.
 
-use super::{
-    literal,
-    row_file::{RowSum, hash},
-};
+use super::{literal, row_file::hash};
 use clonepanel_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -47,8 +44,25 @@ pub(crate) struct Range {
     /// The sum that a server can be asked for.
     #[serde(with = "digits")]
     pub(crate) asked: u64,
-    /// When it was read: the time of the file, in microseconds since 1970.
+    /// When it was read, or put together from an older one and what had changed: the time of the file, in microseconds since 1970.
     pub(crate) read: i64,
+    /// Its parts, in their order: each reaches to where the next one begins.
+    pub(crate) blocks: Vec<Block>,
+}
+
+/// Some rows of a range.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Block {
+    /// The key it begins with, as literals.
+    pub(crate) from: Vec<String>,
+    pub(crate) rows: u64,
+    /// The length of its rows in the file, with what stands between them, in bytes.
+    pub(crate) len: usize,
+    /// As those of a range.
+    #[serde(with = "digits")]
+    pub(crate) sum: u64,
+    #[serde(with = "digits")]
+    pub(crate) asked: u64,
 }
 
 impl RangeRecord {
@@ -74,7 +88,8 @@ impl TableRanges {
     /// Keys go into questions to a server: they must be single literals.
     fn is_sound(&self) -> bool {
         let is_literal = |text: &String| literal::scan(text.as_bytes()) == Some(text.len());
-        self.ranges.iter().all(|range| range.from.iter().all(is_literal))
+        let is_key = |from: &Vec<String>| from.iter().all(is_literal);
+        self.ranges.iter().all(|range| is_key(&range.from) && range.blocks.iter().all(|block| is_key(&block.from)))
     }
 
     /// What tells whether the sums of two dumps can be compared.
@@ -86,10 +101,6 @@ impl TableRanges {
 }
 
 impl Range {
-    pub(crate) const fn row_sum(&self) -> RowSum {
-        RowSum { rows: self.rows, sum: self.sum }
-    }
-
     /// The time of its file.
     pub(crate) fn time(&self) -> Timestamp {
         let nanos = u32::try_from(self.read.rem_euclid(1_000_000)).unwrap_or_default() * 1000;
@@ -121,7 +132,16 @@ mod tests {
     use super::*;
 
     fn record() -> RangeRecord {
-        let first = Range { file: "0".to_owned(), rows: 2, len: 99, sum: 255, asked: u64::MAX, ..Range::default() };
+        let block = Block { from: vec!["7".to_owned()], rows: 2, len: 30, sum: 255, asked: 1 };
+        let first = Range {
+            file: "0".to_owned(),
+            rows: 2,
+            len: 99,
+            sum: 255,
+            asked: u64::MAX,
+            blocks: vec![block],
+            ..Range::default()
+        };
         let second =
             Range { file: "kx".to_owned(), from: vec!["1".to_owned(), "'x'".to_owned()], read: -1, ..first.clone() };
         let table = TableRanges {
@@ -155,6 +175,7 @@ mod tests {
             text.replacen("\"version\":1", "\"version\":2", 1),
             text.replacen("'x'", "'x' OR SLEEP(9)", 1),
             text.replacen("\"1\"", "\"(SELECT 1)\"", 1),
+            text.replacen("\"7\"", "\"7--\"", 1),
             text.replacen("00000000000000ff", "no", 1),
         ] {
             assert_ne!(other, text);

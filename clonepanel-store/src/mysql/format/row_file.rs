@@ -129,6 +129,23 @@ impl RowCutter {
         self.rows += 1;
     }
 
+    /// Adds rows as they stand in a file of the same head: each in parentheses, with a comma and a line break in between.
+    pub(crate) fn push_all(&mut self, rows: &[u8], count: u64) {
+        self.content.extend_from_slice(if self.rows == 0 { self.head.as_bytes() } else { b",\n" });
+        self.content.extend_from_slice(rows);
+        self.rows += count;
+    }
+
+    /// Whether so many more bytes would make the file too long.
+    pub(crate) fn is_full_with(&self, len: usize) -> bool {
+        self.rows > 0 && self.content.len().saturating_sub(self.head.len()) + len > LONGEST
+    }
+
+    /// The rows of a file with this head; `None` when it has another one, or does not end as it should.
+    pub(crate) fn rows_of<'c>(&self, content: &'c [u8]) -> Option<&'c [u8]> {
+        content.strip_prefix(self.head.as_bytes())?.strip_suffix(b";\n")
+    }
+
     /// The file of the rows so far; `None` when there are none.
     pub(crate) fn take(&mut self) -> Option<Vec<u8>> {
         if self.rows == 0 {
