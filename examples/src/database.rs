@@ -70,9 +70,15 @@ impl SiteDatabase {
     }
 
     /// Reads only the rows that are not as an older snapshot has them, if that may be found out.
-    pub(crate) fn compare(mut self, older: Arc<dyn SnapshotReader>) -> Self {
+    pub(crate) async fn compare(mut self, older: Arc<dyn SnapshotReader>) -> Self {
         let dump = self.prefix();
-        self.sums = self.sums.zip(dump).map(|(sums, dump)| sums.compare(older, dump));
+        let Some((sums, dump)) = self.sums.take().zip(dump) else { return self };
+        let sums = sums.compare(older, dump);
+        // Little travels then, and most of it are questions that are much alike. What the configuration says about it comes first.
+        if sums.is_known().await {
+            self.login = self.login.map(|login| login.option("Compression=yes"));
+        }
+        self.sums = Some(sums);
         self
     }
 

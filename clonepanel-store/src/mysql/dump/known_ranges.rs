@@ -75,6 +75,14 @@ impl RangeSums {
         self
     }
 
+    /// Whether the older snapshot has sums of this database that can be relied on: then little will be read, unless much changed.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn is_known(&self) -> bool {
+        self.known().await.is_some()
+    }
+
     /// How long to pause after a question that took so long.
     pub(crate) fn pause(&self, took: Duration) -> Duration {
         took.mul_f64((1.0 - self.load) / self.load).min(LONGEST_PAUSE)

@@ -31,8 +31,10 @@ const SHORT: u64 = 4 << 10;
 
 /// The longest file whose blocks are told apart, in bytes: it is kept in memory for that.
 const LONG: u64 = 4 << 20;
-/// So many blocks are asked about at once.
+/// So many ranges or blocks are asked about at once.
 const AT_ONCE: usize = 48;
+/// Ranges of so many bytes are asked about at once, or a single one: whoever wants to alter the table waits for the answer.
+const TOGETHER: u64 = 8 << 20;
 
 /// A table that was read.
 #[derive(Debug)]
@@ -132,29 +134,50 @@ impl Reading<'_> {
             return files.finish(self.spool).await;
         };
         files.reserve(known.ranges.iter().map(|range| range.file.as_str()));
-        let stem = file_stem(table.name.as_bytes());
-        let mut ranges = known.ranges.iter().peekable();
-        let mut from = None;
-        while let Some(range) = ranges.next() {
-            let to = ranges.peek().map(|next| next.from.as_slice());
-            let span = Span { from, to };
-            from = to;
-            let file = match self.known.filter(|_| range.len > SHORT) {
-                Some(known) => known.file(&stem, range).await,
-                None => None,
-            };
-            let Some(file) = file else {
+        let begins: Vec<_> = known.ranges.iter().map(|range| range.from.as_slice()).collect();
+        // What stands before the first range's first row belongs to it.
+        let between = |from: usize, to: usize| Span {
+            from: if from == 0 { None } else { begins.get(from).copied() },
+            to: begins.get(to).copied(),
+        };
+        let mut at = 0;
+        while let Some(range) = known.ranges.get(at) {
+            let group = self.comparable(table, &known.ranges[at..]).await;
+            if group.is_empty() {
                 files.begin(range);
-                self.span(table, key, span, &mut files).await?;
+                self.span(table, key, between(at, at + 1), &mut files).await?;
+                at += 1;
                 continue;
-            };
-            if self.sums(table, key, span, &[]).await? == Some(vec![(range.rows, range.asked)]) {
-                files.keep(range, file, self.spool).await?;
-            } else {
-                self.changed(table, key, span, range, &file, &mut files).await?;
+            }
+            let end = at + group.len();
+            let sums = self.sums(table, key, between(at, end), &begins[at + 1..end]).await?.unwrap_or_default();
+            for (place, (range, file)) in group.iter().enumerate() {
+                if sums.get(place) == Some(&(range.rows, range.asked)) {
+                    files.keep(range, file.clone(), self.spool).await?;
+                } else {
+                    self.changed(table, key, between(at, at + 1), range, file, &mut files).await?;
+                }
+                at += 1;
             }
         }
         files.finish(self.spool).await
+    }
+
+    /// The ranges at the beginning of `ranges` that can be asked about in one question, and their files.
+    async fn comparable<'r>(&self, table: &Table, ranges: &'r [Range]) -> Vec<(&'r Range, Kept)> {
+        let mut group = Vec::new();
+        let Some(known) = self.known else { return group };
+        let stem = file_stem(table.name.as_bytes());
+        let mut len = 0;
+        for range in ranges.iter().take(AT_ONCE).take_while(|range| range.len > SHORT) {
+            len += range.len;
+            if len > TOGETHER && !group.is_empty() {
+                break;
+            }
+            let Some(file) = known.file(&stem, range).await else { break };
+            group.push((range, file));
+        }
+        group
     }
 
     /// Reads those blocks of a range that are not as they were, and takes the others from the older file.

@@ -162,7 +162,7 @@ async fn one(
             return Made { site, seconds: 0.0, result: Err(failure) };
         };
         let database = match &older {
-            Some(older) => database.compare(Arc::clone(older)),
+            Some(older) => database.compare(Arc::clone(older)).await,
             None => database,
         };
         job = job.tree(prefix, Arc::new(database));
