@@ -3,6 +3,7 @@
 mod catalogue;
 mod column;
 mod content;
+mod in_order;
 mod instant;
 mod known_ranges;
 mod listing;

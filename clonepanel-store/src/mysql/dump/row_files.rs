@@ -18,7 +18,7 @@ use clonepanel_core::time::Timestamp;
 use std::collections::HashSet;
 
 /// A block ends when it has so many bytes.
-const BLOCK: usize = 8 << 10;
+const BLOCK: usize = 4 << 10;
 
 /// A file of rows, and what is recorded of it.
 #[derive(Debug)]

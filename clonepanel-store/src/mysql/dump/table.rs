@@ -6,35 +6,23 @@ use super::{
         format::{
             definition::TableDefinition,
             literal::Form,
-            name::{file_stem, quote},
+            name::quote,
             range_record::{Range, TableRanges},
             row_file::RowSum,
         },
         session::{Holds, Purpose, Session, string, text},
     },
     catalogue::{Catalogue, Key, Storage, Table, fields},
-    content::Kept,
     known_ranges::{KnownRanges, RangeSums},
     row_files::{RowFile, RowFiles, sum},
-    rows::{self, AllRows, Pages, RowText, Span, count},
+    rows::{AllRows, Pages, RowText, count},
     sorter::Sorter,
     spool::Spool,
 };
 use clonepanel_core::time::Timestamp;
 use std::{io, path::Path};
-use tokio::time::Instant;
 
 const ACTION: &str = "reading a table";
-
-/// The longest file that is read again rather than asked about, in bytes: the question is not much shorter.
-const SHORT: u64 = 4 << 10;
-
-/// The longest file whose blocks are told apart, in bytes: it is kept in memory for that.
-const LONG: u64 = 4 << 20;
-/// So many ranges or blocks are asked about at once.
-const AT_ONCE: usize = 48;
-/// Ranges of so many bytes are asked about at once, or a single one: whoever wants to alter the table waits for the answer.
-const TOGETHER: u64 = 8 << 20;
 
 /// A table that was read.
 #[derive(Debug)]
@@ -102,7 +90,7 @@ impl Reading<'_> {
         if let Some(key) = &table.key {
             let fingerprint = fingerprint(table, key, definition, self.rows.version());
             let known = self.known.and_then(|known| known.table(&table.name, &fingerprint, self.time));
-            let files = self.in_order(table, key, known).await?;
+            let mut files = self.in_order(table, key, known).await?;
             // Texts are compared by rules that differ from server to server: that none was passed over is worth a count.
             let by_text = key.columns.iter().filter_map(|&at| table.columns.get(at));
             if !by_text.into_iter().any(|column| matches!(column.form, Form::Text(_)))
@@ -112,151 +100,20 @@ impl Reading<'_> {
                     name: table.name.clone(),
                     fingerprint,
                     whole: known.map_or_else(|| self.time.secs(), |known| known.whole),
-                    ranges: files.iter().map(|file| file.range.clone()).collect(),
+                    // The record alone needs the blocks from here on.
+                    ranges: files
+                        .iter_mut()
+                        .map(|file| {
+                            let blocks = std::mem::take(&mut file.range.blocks);
+                            Range { blocks, ..file.range.clone() }
+                        })
+                        .collect(),
                 });
                 return Ok((files, ranges));
             }
             self.spool.renew();
         }
         Ok((self.sorted(table).await?, None))
-    }
-
-    /// Reads in the order of the key, range by range where an older dump has some: those that are as they were are passed over.
-    async fn in_order(
-        &mut self,
-        table: &Table,
-        key: &Key,
-        known: Option<&TableRanges>,
-    ) -> Result<Vec<RowFile>, DatabaseError> {
-        let mut files = RowFiles::new(table, self.time);
-        let Some(known) = known else {
-            self.span(table, key, Span::default(), &mut files).await?;
-            return files.finish(self.spool).await;
-        };
-        files.reserve(known.ranges.iter().map(|range| range.file.as_str()));
-        let begins: Vec<_> = known.ranges.iter().map(|range| range.from.as_slice()).collect();
-        // What stands before the first range's first row belongs to it.
-        let between = |from: usize, to: usize| Span {
-            from: if from == 0 { None } else { begins.get(from).copied() },
-            to: begins.get(to).copied(),
-        };
-        let mut at = 0;
-        while let Some(range) = known.ranges.get(at) {
-            let group = self.comparable(table, &known.ranges[at..]).await;
-            if group.is_empty() {
-                files.begin(range);
-                self.span(table, key, between(at, at + 1), &mut files).await?;
-                at += 1;
-                continue;
-            }
-            let end = at + group.len();
-            let sums = self.sums(table, key, between(at, end), &begins[at + 1..end]).await?.unwrap_or_default();
-            for (place, (range, file)) in group.iter().enumerate() {
-                if sums.get(place) == Some(&(range.rows, range.asked)) {
-                    files.keep(range, file.clone(), self.spool).await?;
-                } else {
-                    self.changed(table, key, between(at, at + 1), range, file, &mut files).await?;
-                }
-                at += 1;
-            }
-        }
-        files.finish(self.spool).await
-    }
-
-    /// The ranges at the beginning of `ranges` that can be asked about in one question, and their files.
-    async fn comparable<'r>(&self, table: &Table, ranges: &'r [Range]) -> Vec<(&'r Range, Kept)> {
-        let mut group = Vec::new();
-        let Some(known) = self.known else { return group };
-        let stem = file_stem(table.name.as_bytes());
-        let mut len = 0;
-        for range in ranges.iter().take(AT_ONCE).take_while(|range| range.len > SHORT) {
-            len += range.len;
-            if len > TOGETHER && !group.is_empty() {
-                break;
-            }
-            let Some(file) = known.file(&stem, range).await else { break };
-            group.push((range, file));
-        }
-        group
-    }
-
-    /// Reads those blocks of a range that are not as they were, and takes the others from the older file.
-    async fn changed(
-        &mut self,
-        table: &Table,
-        key: &Key,
-        span: Span<'_>,
-        range: &Range,
-        file: &Kept,
-        files: &mut RowFiles<'_>,
-    ) -> Result<(), DatabaseError> {
-        files.begin(range);
-        let content = if range.len <= LONG && range.blocks.len() > 1 { file.read().await } else { None };
-        let Some(blocks) = content.as_deref().and_then(|content| files.blocks_of(range, content)) else {
-            return self.span(table, key, span, files).await;
-        };
-        let begins: Vec<_> = range.blocks.iter().map(|block| block.from.as_slice()).collect();
-        // What stands before the first block's first row belongs to it.
-        let from = |at: usize| if at == 0 { span.from } else { begins.get(at).copied() };
-        let to = |at: usize| begins.get(at).copied().or(span.to);
-        let mut found = Vec::new();
-        while found.len() < blocks.len() {
-            let end = (found.len() + AT_ONCE).min(blocks.len());
-            let group = Span { from: from(found.len()), to: to(end) };
-            let borders = begins.get(found.len() + 1..end).unwrap_or_default();
-            match self.sums(table, key, group, borders).await? {
-                Some(sums) => found.extend(sums),
-                None => return self.span(table, key, span, files).await,
-            }
-        }
-        let is_as_it_was = |at: usize| {
-            let block = range.blocks.get(at).map(|block| (block.rows, block.asked));
-            block.is_some() && block.as_ref() == found.get(at)
-        };
-        let mut at = 0;
-        while let Some((block, rows)) = range.blocks.get(at).zip(blocks.get(at)) {
-            let begin = at;
-            at += 1;
-            if is_as_it_was(begin) {
-                files.block(block, rows, key);
-                continue;
-            }
-            while at < blocks.len() && !is_as_it_was(at) {
-                at += 1;
-            }
-            self.span(table, key, Span { from: from(begin), to: to(at) }, files).await?;
-        }
-        Ok(())
-    }
-
-    async fn sums(
-        &mut self,
-        table: &Table,
-        key: &Key,
-        span: Span<'_>,
-        borders: &[&[String]],
-    ) -> Result<Option<Vec<(u64, u64)>>, DatabaseError> {
-        let begun = Instant::now();
-        let answer = rows::sums(table, key, span, borders, self.rows).await?;
-        // Tables without transactions are locked while they are read: whoever wants to write waits.
-        if let Some(sums) = self.sums.filter(|_| table.storage == Storage::Transactional) {
-            tokio::time::sleep(sums.pause(begun.elapsed())).await;
-        }
-        Ok(answer)
-    }
-
-    async fn span(
-        &mut self,
-        table: &Table,
-        key: &Key,
-        span: Span<'_>,
-        files: &mut RowFiles<'_>,
-    ) -> Result<(), DatabaseError> {
-        let mut pages = Pages::new(table, key).within(span).hashed(self.sums.is_some());
-        while pages.next(self.rows, &mut |row| files.row(row, key)).await? {
-            files.spool(self.spool).await?;
-        }
-        Ok(())
     }
 
     /// Reads a table that has no key, in an order of our own.
