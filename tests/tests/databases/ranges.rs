@@ -444,3 +444,24 @@ fn sums_are_of_the_one_moment_too() {
     });
     assert!(!site.listed().0.is_empty());
 }
+
+#[test]
+fn what_is_too_long_for_a_sum_is_read() {
+    let server = MariaDb::start_with(&["--max-allowed-packet=1M"]);
+    create(&server, "a");
+    let site = Site::new(&server, "a");
+    site.run(
+        "CREATE TABLE files (id int NOT NULL PRIMARY KEY, content longblob, pad text) ENGINE=InnoDB;
+         INSERT INTO files SELECT seq, NULL, repeat('pad ', 50) FROM seq_1_to_100;",
+    );
+    site.backup();
+    assert_eq!(site.listed().0, ["10-data/files/0.sql"]);
+    // The server that joins this for a sum has a shorter limit than it had when this was written.
+    site.run("SET GLOBAL max_allowed_packet = 16777216");
+    site.run("UPDATE files SET content = repeat('x', 2000000) WHERE id = 50");
+    site.run("SET GLOBAL max_allowed_packet = 1048576");
+    assert_eq!(site.listed().0, Vec::<String>::new());
+    site.backup();
+    site.assert_newest_is_right("a long value where there was none");
+    assert!(!site.listed().1.is_empty(), "it has no sum, so it is read each time");
+}

@@ -31,7 +31,8 @@ pub(crate) fn hash(columns: &[Column], values: &[Value]) -> u64 {
 
 /// What makes a server count rows and sum up their hashes.
 ///
-/// A row that is longer than the server's longest packet has no hash there, and then its range never has the sum that we have of it.
+/// A row that is longer than the server's longest packet has no hash there, and then its range never has the sum that we have of it: what is
+/// joined is `NULL` then, which must not be taken for a value that is.
 pub(crate) fn expression(columns: &[Column]) -> String {
     // Joined with bytes, texts are bytes: nothing is converted.
     const BYTES: &str = "CAST('' AS BINARY)";
@@ -39,9 +40,9 @@ pub(crate) fn expression(columns: &[Column]) -> String {
         let value = &column.expression;
         if is_short(column) {
             // As a string first: an address or a UUID cannot be an `N`.
-            format!("IFNULL(CONCAT({value}),'N'),','")
+            format!("IF({value} IS NULL,'N',CONCAT({value})),','")
         } else {
-            format!("IFNULL(CONCAT({BYTES},LENGTH({value}),':',{value}),'N')")
+            format!("IF({value} IS NULL,'N',CONCAT({BYTES},LENGTH({value}),':',{value}))")
         }
     });
     let values: Vec<_> = values.collect();
