@@ -465,3 +465,27 @@ fn what_is_too_long_for_a_sum_is_read() {
     site.assert_newest_is_right("a long value where there was none");
     assert!(!site.listed().1.is_empty(), "it has no sum, so it is read each time");
 }
+
+#[test]
+fn a_damaged_file_is_told_and_made_up_for() {
+    let server = MariaDb::start();
+    create(&server, "a");
+    let site = Site::new(&server, "a");
+    site.run(POSTS);
+    site.backup();
+    let path = RelPath::try_from(format!("databases/a/{}", site.listed().0[0]).as_str()).unwrap();
+    let newest = site.newest().unwrap();
+    let stored = site.folder.path().join("site").join(newest.info().id.stem()).join(path.to_string());
+    let mut content = std::fs::read(&stored).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    std::fs::remove_file(&stored).unwrap();
+    std::fs::write(&stored, content).unwrap();
+    site.runtime.block_on(newest.distrust(&path)).unwrap();
+    // It was not read, so it cannot be made up for at once; and it is not linked on either.
+    let partial = site.backup_of(Arc::new(site.source()));
+    assert_eq!(partial.problems.total(), 1, "{partial:?}");
+    assert_eq!(partial.problems.listed()[0].path, path);
+    site.backup();
+    site.assert_newest_is_right("after the damage");
+}
