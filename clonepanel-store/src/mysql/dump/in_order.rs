@@ -60,7 +60,7 @@ impl Reading<'_> {
         key: &Key,
         known: Option<&TableRanges>,
     ) -> Result<Vec<RowFile>, DatabaseError> {
-        let mut files = RowFiles::new(table, self.time);
+        let mut files = RowFiles::new(table, self.time, self.block);
         let Some(known) = known else {
             self.span(table, key, Span::default(), &mut files).await?;
             return files.finish(self.spool).await;

@@ -17,6 +17,7 @@ use super::{
     known_ranges::{KnownRanges, RangeSums},
     objects,
     rights::Rights,
+    row_files::block_len,
     source::Contents,
     spool::Spool,
     table::{Reading, TableRead},
@@ -64,6 +65,7 @@ pub(crate) struct Listing {
     objects: Option<Vec<Object>>,
     counters: BTreeMap<String, u64>,
     description: DumpDescription,
+    block: usize,
     sums: Option<RangeSums>,
     /// What an older dump has, if it is to be relied on.
     known_ranges: Option<KnownRanges>,
@@ -114,6 +116,7 @@ impl Listing {
             rights,
             now,
             description,
+            block: block_len(catalogue.tables.iter().map(|table| table.size).fold(0, u64::saturating_add)),
             sums,
             known_ranges,
             ranges: RangeRecord::new(),
@@ -223,6 +226,7 @@ impl Listing {
             spool: &mut self.spool,
             directory: &self.directory,
             time: self.now,
+            block: self.block,
             sums: self.sums.as_ref(),
             known: self.known_ranges.as_ref(),
         };
@@ -253,6 +257,7 @@ impl Listing {
             spool: &mut self.spool,
             directory: &self.directory,
             time: self.now,
+            block: self.block,
             sums: self.sums.as_ref(),
             known: self.known_ranges.as_ref(),
         };

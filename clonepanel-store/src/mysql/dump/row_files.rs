@@ -17,8 +17,10 @@ use super::{
 use clonepanel_core::time::Timestamp;
 use std::collections::HashSet;
 
-/// A block ends when it has so many bytes.
-const BLOCK: usize = 4 << 10;
+/// A block ends when it has so many bytes, in a database that is not large.
+const BLOCK: u64 = 4 << 10;
+/// So many blocks are the most of a database, more or less: all are kept in memory.
+const BLOCKS: u64 = 32 << 10;
 
 /// A file of rows, and what is recorded of it.
 #[derive(Debug)]
@@ -27,12 +29,19 @@ pub(crate) struct RowFile {
     pub(crate) content: Content,
 }
 
+/// After how many bytes a block ends, in a database of so many bytes.
+pub(crate) fn block_len(database: u64) -> usize {
+    usize::try_from((database / BLOCKS).max(BLOCK)).unwrap_or(usize::MAX)
+}
+
 /// Cuts rows into files with names.
 #[derive(Debug)]
 pub(crate) struct RowFiles<'a> {
     table: &'a Table,
     /// The time of the dump.
     time: Timestamp,
+    /// After how many bytes a block ends.
+    block: usize,
     cutter: RowCutter,
     /// The one that is being filled.
     range: Range,
@@ -44,11 +53,12 @@ pub(crate) struct RowFiles<'a> {
 }
 
 impl<'a> RowFiles<'a> {
-    pub(crate) fn new(table: &'a Table, time: Timestamp) -> Self {
+    pub(crate) fn new(table: &'a Table, time: Timestamp, block: usize) -> Self {
         let head = Head::new(table.name.clone(), table.columns.iter().map(|column| column.name.clone()).collect());
         Self {
             table,
             time,
+            block,
             cutter: RowCutter::new(&head),
             // Before every other name; it is the same whatever the first row is.
             range: Range { file: "0".to_owned(), ..Range::default() },
@@ -81,7 +91,7 @@ impl<'a> RowFiles<'a> {
             block.rows += 1;
             block.sum = block.sum.wrapping_add(sum);
             block.asked ^= row.hash;
-            self.is_open = block.len < BLOCK;
+            self.is_open = block.len < self.block;
         }
         Ok(())
     }
@@ -198,4 +208,16 @@ pub(crate) fn sum(files: &[RowFile]) -> RowSum {
         rows: sum.rows + file.range.rows,
         sum: sum.sum.wrapping_add(file.range.sum),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_database_has_no_more_blocks() {
+        assert_eq!(block_len(0), 4096);
+        assert_eq!(block_len(100_000_000), 4096);
+        assert_eq!(block_len(100_000_000_000) as u64, 100_000_000_000 / BLOCKS);
+    }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) directory: &'a Path,
     /// The time of the dump.
     pub(crate) time: Timestamp,
+    /// After how many bytes a block of rows ends.
+    pub(crate) block: usize,
     pub(crate) sums: Option<&'a RangeSums>,
     pub(crate) known: Option<&'a KnownRanges>,
 }
@@ -126,7 +128,7 @@ impl Reading<'_> {
         drop(rows);
         self.rows.let_go().await?;
 
-        let mut files = RowFiles::new(table, self.time);
+        let mut files = RowFiles::new(table, self.time, self.block);
         let mut sorted = sorter.finish().await.map_err(disk)?;
         loop {
             let (batch, rest) = sorted.next().await.map_err(disk)?;
