@@ -96,14 +96,10 @@ impl RangeSums {
         }
         let path = dump.join(&layout::path(layout::RANGES)).ok()?;
         let len = snapshot.record(&path).await.ok()??.content?.len;
-        if usize::try_from(len).is_ok_and(|len| len > MAX_RECORD) {
+        if len > MAX_RECORD {
             return None;
         }
-        let mut text = Vec::new();
-        let mut content = snapshot.open(&path).await.ok()?;
-        while let Some(piece) = content.read().await.ok()? {
-            text.extend_from_slice(&piece);
-        }
+        let text = Kept { snapshot: Arc::clone(snapshot), path }.read().await?;
         let tables = RangeRecord::parse(&text)?.tables.into_iter().map(|table| (table.name.clone(), table)).collect();
         Some(KnownRanges { snapshot: Arc::clone(snapshot), dump: dump.clone(), whole: self.whole, tables })
     }

@@ -449,9 +449,10 @@ async fn settled_catalogue(session: &mut Session, database: &str) -> Result<Cata
 
 /// The server's own clock, exact to the microsecond: no two dumps of a database are of the same time.
 async fn now(session: &mut Session) -> Result<Timestamp, DatabaseError> {
-    let answer = session.one("asking for the time", "SELECT CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS UNSIGNED)").await?;
+    let action = "asking for the time";
+    let answer = session.one(action, "SELECT CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS UNSIGNED)").await?;
     let micros = answer.first().map(text).transpose()?.and_then(|micros| micros.parse().ok());
-    Ok(Range { read: micros.unwrap_or_default(), ..Range::default() }.time())
+    micros.map(Range::time_of).ok_or_else(|| DatabaseError::nonsense(action, "it is no number"))
 }
 
 #[async_trait]

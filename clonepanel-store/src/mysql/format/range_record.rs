@@ -5,7 +5,7 @@ use clonepanel_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The longest one that is read, in bytes: some hundred gigabytes of rows.
-pub(crate) const MAX_RECORD: usize = 64 << 20;
+pub(crate) const MAX_RECORD: u64 = 64 << 20;
 
 const VERSION: u32 = 1;
 
@@ -103,8 +103,12 @@ impl TableRanges {
 impl Range {
     /// The time of its file.
     pub(crate) fn time(&self) -> Timestamp {
-        let nanos = u32::try_from(self.read.rem_euclid(1_000_000)).unwrap_or_default() * 1000;
-        Timestamp::new(self.read.div_euclid(1_000_000), nanos)
+        Self::time_of(self.read)
+    }
+
+    pub(crate) fn time_of(micros: i64) -> Timestamp {
+        let nanos = u32::try_from(micros.rem_euclid(1_000_000)).unwrap_or_default() * 1000;
+        Timestamp::new(micros.div_euclid(1_000_000), nanos)
     }
 
     pub(crate) fn micros(time: Timestamp) -> i64 {
@@ -186,8 +190,7 @@ mod tests {
     #[test]
     fn times_are_exact_to_the_microsecond() {
         for micros in [0, 1, -1, 1_700_000_000_123_456, -1_000_001] {
-            let range = Range { read: micros, ..Range::default() };
-            assert_eq!(Range::micros(range.time()), micros);
+            assert_eq!(Range::micros(Range::time_of(micros)), micros);
         }
     }
 }
