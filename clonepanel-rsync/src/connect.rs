@@ -3,12 +3,15 @@
 mod command;
 mod forward;
 mod local;
+mod relay;
 mod ssh;
+mod words;
 
 pub use command::RemoteCommand;
 pub(crate) use command::quote_into;
 pub use forward::Forward;
 pub use local::LocalConnect;
+pub use relay::Relay;
 pub use ssh::SshConnect;
 
 use async_trait::async_trait;

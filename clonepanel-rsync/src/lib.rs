@@ -37,7 +37,7 @@ mod session;
 mod transport;
 mod wire;
 
-pub use connect::{Connect, Connection, Forward, LocalConnect, RemoteCommand, SshConnect};
+pub use connect::{Connect, Connection, Forward, LocalConnect, Relay, RemoteCommand, SshConnect};
 pub use error::ProtocolError;
 pub use options::{ChangeDetection, Checksum, Compression, RsyncOptions};
 pub use transport::{FarEnd, RsyncTransport};

@@ -12,9 +12,18 @@ use clonepanel_core::{
     store::SnapshotReader,
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
 };
-use clonepanel_rsync::{Forward, SshConnect};
+use clonepanel_rsync::{Forward, Relay, SshConnect};
 use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DatabaseTls, RangeSums};
-use std::{collections::VecDeque, error::Error, net::IpAddr, path::Path, sync::Arc};
+use std::{
+    collections::VecDeque,
+    error::Error,
+    net::IpAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -27,6 +36,8 @@ pub(crate) struct SiteDatabase {
     login: Option<SshConnect>,
     /// How rows that did not change are told from others; `None` when all are read.
     sums: Option<RangeSums>,
+    /// The login forbids forwards.
+    needs_relay: AtomicBool,
     open: Mutex<Option<Open>>,
 }
 
@@ -34,13 +45,29 @@ pub(crate) struct SiteDatabase {
 #[derive(Debug)]
 pub(crate) struct Reached {
     pub(crate) address: DatabaseAddress,
-    _way: Option<(Forward, TempDir)>,
+    way: Option<(Way, TempDir)>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Forward(Forward),
+    Relay(Relay),
 }
 
 impl Reached {
     /// Without a login.
     pub(crate) const fn direct(address: DatabaseAddress) -> Self {
-        Self { address, _way: None }
+        Self { address, way: None }
+    }
+
+    /// An error of the database on one line, and what the way there has to say about it.
+    fn line(&self, error: &dyn Error) -> String {
+        let words = match &self.way {
+            Some((Way::Forward(forward), _)) => forward.last_words(),
+            Some((Way::Relay(relay), _)) => relay.last_words(),
+            None => None,
+        };
+        words.map_or_else(|| line(error), |words| format!("{}; at the server: {words}", line(error)))
     }
 }
 
@@ -51,22 +78,11 @@ struct Open {
     _reached: Reached,
 }
 
-impl Open {
-    fn new(reached: Reached, sums: Option<&RangeSums>) -> Self {
-        let source = DatabaseSource::new(reached.address.clone());
-        let source = match sums {
-            Some(sums) => source.range_sums(sums.clone()),
-            None => source,
-        };
-        Self { source, _reached: reached }
-    }
-}
-
 impl SiteDatabase {
     pub(crate) fn new(server: &Server, account: &Account, database: &Database) -> Self {
         let login = (!database.direct).then(|| connect::login(&server.ssh, Some(&account.user)));
         let sums = database.checksum_load.map(|load| RangeSums::new().load(load));
-        Self { database: database.clone(), login, sums, open: Mutex::new(None) }
+        Self { database: database.clone(), login, sums, needs_relay: AtomicBool::new(false), open: Mutex::new(None) }
     }
 
     /// Reads only the rows that are not as an older snapshot has them, if that may be found out.
@@ -91,8 +107,9 @@ impl SiteDatabase {
 
     /// What a dump would miss, one line each, with what mends it.
     pub(crate) async fn audit(&self) -> Result<Vec<(String, Option<String>)>, String> {
-        let open = Open::new(self.reach().await?, None);
-        let missing = Box::pin(open.source.audit()).await.map_err(|error| line(&error))?;
+        let audited = self.reach(async |address: DatabaseAddress| DatabaseSource::new(address).audit().await);
+        let (reached, missing) = Box::pin(audited).await?;
+        let missing = missing.map_err(|error| reached.line(&error))?;
         let told = missing.into_iter().map(|missing| {
             let name = missing.name.map(|name| format!(" {name}")).unwrap_or_default();
             (format!("{}{name}: {}", missing.kind.word(), missing.why), missing.mend)
@@ -100,20 +117,48 @@ impl SiteDatabase {
         Ok(told.collect())
     }
 
-    /// Makes the way to the server.
-    pub(crate) async fn reach(&self) -> Result<Reached, String> {
+    /// Makes the way to the server, which lasts as long as what is returned, and does the first thing there: whether a login forwards
+    /// connections is known only then. Where it does not, a relay does.
+    pub(crate) async fn reach<T, E, F>(
+        &self,
+        first: impl Fn(DatabaseAddress) -> F,
+    ) -> Result<(Reached, Result<T, E>), String>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        loop {
+            let reached = self.way().await?;
+            let done = first(reached.address.clone()).await;
+            match &reached.way {
+                Some((Way::Forward(forward), _)) if done.is_err() && forward.is_refused().await => {
+                    self.needs_relay.store(true, Ordering::Relaxed);
+                }
+                _ => return Ok((reached, done)),
+            }
+        }
+    }
+
+    async fn way(&self) -> Result<Reached, String> {
         let Database { name, user, server, password, tls, ca_file, .. } = &self.database;
         let way = match &self.login {
             Some(login) => {
                 let folder = TempDir::with_prefix("clonepanel-").map_err(|error| line(&error))?;
-                let forward =
-                    Box::pin(login.forward(folder.path().join("mysql"), server)).await.map_err(|error| line(&error))?;
-                Some((forward, folder))
+                let socket = folder.path().join("mysql");
+                let way = if self.needs_relay.load(Ordering::Relaxed) {
+                    Relay::open(Arc::new(login.clone()), socket, server).map(Way::Relay)
+                } else {
+                    Box::pin(login.forward(socket, server)).await.map(Way::Forward)
+                };
+                Some((way.map_err(|error| line(&error))?, folder))
             }
             None => None,
         };
-        let mut address = match (&way, server.rsplit_once(':')) {
-            (Some((forward, _)), _) => DatabaseAddress::socket(forward.socket(), name, user),
+        let socket = way.as_ref().map(|(way, _)| match way {
+            Way::Forward(forward) => forward.socket(),
+            Way::Relay(relay) => relay.socket(),
+        });
+        let mut address = match (socket, server.rsplit_once(':')) {
+            (Some(socket), _) => DatabaseAddress::socket(socket, name, user),
             (None, _) if server.starts_with('/') => DatabaseAddress::socket(Path::new(server), name, user),
             (None, Some((host, port))) => {
                 let port = port.parse().map_err(|_| format!("{server} has no port"))?;
@@ -125,7 +170,7 @@ impl SiteDatabase {
         if let Some(password) = password {
             address = address.password(password.fetch().map_err(|error| format!("{error}; {}", error.hint()))?);
         }
-        Ok(Reached { address, _way: way })
+        Ok(Reached { address, way })
     }
 }
 
@@ -152,10 +197,24 @@ pub(crate) fn encrypted(
 impl TreeSource for SiteDatabase {
     async fn entries(&self) -> Result<Box<dyn EntryStream>, TreeError> {
         let mut open = self.open.lock().await;
-        let begun = match self.reach().await {
-            Ok(reached) => reached_entries(open.insert(Open::new(reached, self.sums.as_ref()))).await,
-            Err(why) => Err(why),
-        };
+        let begun = self.reach(|address| {
+            let source = DatabaseSource::new(address);
+            let source = match &self.sums {
+                Some(sums) => source.range_sums(sums.clone()),
+                None => source,
+            };
+            async {
+                let dump = source.entries().await?;
+                Ok::<_, TreeError>((source, dump))
+            }
+        });
+        let begun = begun.await.and_then(|(reached, begun)| match begun {
+            Ok((source, dump)) => {
+                *open = Some(Open { source, _reached: reached });
+                Ok(dump)
+            }
+            Err(error) => Err(reached.line(&error)),
+        });
         Ok(Box::new(match begun {
             Ok(dump) => Listing { dump: Some(dump), ready: VecDeque::new() },
             Err(why) => Listing {
@@ -171,10 +230,6 @@ impl TreeSource for SiteDatabase {
             None => Err(TreeError::NotFound { path: path.clone() }),
         }
     }
-}
-
-async fn reached_entries(open: &Open) -> Result<Box<dyn EntryStream>, String> {
-    open.source.entries().await.map_err(|error| line(&error))
 }
 
 /// What a dump lists. When it breaks off, that is the last thing.

@@ -26,6 +26,7 @@ pub struct SshdOptions {
     prelude: String,
     command: Option<String>,
     home: Option<PathBuf>,
+    forbids_forwards: bool,
 }
 
 /// What a client needs to reach an [`Sshd`].
@@ -67,6 +68,13 @@ impl SshdOptions {
     #[must_use]
     pub fn home(mut self, home: &Path) -> Self {
         self.home = Some(home.to_owned());
+        self
+    }
+
+    /// No connection is forwarded, to ports and sockets alike.
+    #[must_use]
+    pub const fn forbids_forwards(mut self) -> Self {
+        self.forbids_forwards = true;
         self
     }
 
@@ -114,7 +122,7 @@ impl SshdOptions {
         // Another process may take the free port in between; then the server ends at once and the next port is tried.
         for _ in 0..10 {
             let port = free_port();
-            fs::write(at("config"), config(dir.path(), port)).expect("config");
+            fs::write(at("config"), self.config(dir.path(), port)).expect("config");
             let mut child = spawn(&dir);
             if answers(&mut child, port) {
                 return Sshd { dir, port, child };
@@ -123,6 +131,15 @@ impl SshdOptions {
             drop(child.wait());
         }
         panic!("sshd does not start: {}", fs::read_to_string(at("log")).unwrap_or_default());
+    }
+
+    fn config(&self, dir: &Path, port: u16) -> String {
+        let (dir, forbidden) = (dir.display(), if self.forbids_forwards { "yes" } else { "no" });
+        format!(
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/authorized_keys\n\
+             PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
+             PermitRootLogin yes\nPrintMotd no\nMaxStartups 100\nDisableForwarding {forbidden}\nForceCommand {dir}/shell\n"
+        )
     }
 
     fn write_shell(&self, path: &Path) {
@@ -218,15 +235,6 @@ impl Login {
         let fixed = ["StrictHostKeyChecking=yes", "GlobalKnownHostsFile=none", "BatchMode=yes", "IdentitiesOnly=yes"];
         words.into_iter().chain(fixed.into_iter().flat_map(|word| ["-o".to_owned(), word.to_owned()])).collect()
     }
-}
-
-fn config(dir: &Path, port: u16) -> String {
-    let dir = dir.display();
-    format!(
-        "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/authorized_keys\n\
-         PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-         PermitRootLogin yes\nPrintMotd no\nMaxStartups 100\nForceCommand {dir}/shell\n"
-    )
 }
 
 fn make_key(path: &Path) {

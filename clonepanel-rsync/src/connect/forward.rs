@@ -1,6 +1,6 @@
 //! [`Forward`]: a local socket that leads to a server which only the far end can reach.
 
-use super::{Connect as _, SshConnect};
+use super::{Connect as _, SshConnect, words::Words};
 use clonepanel_core::{escape::Escaped, transport::TransportError};
 use std::{
     ffi::OsString,
@@ -9,23 +9,26 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::AsyncReadExt as _,
     process::{Child, Command},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long a login may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked at meanwhile.
 const GLANCE: Duration = Duration::from_millis(20);
-/// So much of what ssh says is read, in bytes.
-const MAX_TEXT: u64 = 64 << 10;
+/// How long after a connection was closed ssh has said why.
+const WORDS_LATER: Duration = Duration::from_millis(200);
+
+/// What OpenSSH, and others, say to a connection that they will not pass on: to ports, to sockets, and when they know no sockets.
+const REFUSALS: [&str; 3] = ["administratively prohibited", "connect failed: open failed", "unknown channel type"];
 
 /// A local socket that leads through a login to a server beside it, for as long as this is held. Dropping it ends the login.
 #[derive(Debug)]
 pub struct Forward {
     _login: Child,
     socket: PathBuf,
+    words: Words,
 }
 
 impl Forward {
@@ -33,6 +36,31 @@ impl Forward {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Whether the far end has refused to pass on a connection that was just lost: forwards are forbidden there, or unknown. A
+    /// [`Relay`](super::Relay) can stand in then. For the path of a socket, nobody listening there looks the same.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    pub async fn is_refused(&self) -> bool {
+        let begun = Instant::now();
+        loop {
+            let text = self.words.text();
+            if REFUSALS.iter().any(|refusal| text.contains(refusal)) {
+                return true;
+            }
+            if begun.elapsed() > WORDS_LATER {
+                return false;
+            }
+            sleep(GLANCE).await;
+        }
+    }
+
+    /// What ssh said last: one line, escaped. When a connection is lost, it has the reason.
+    #[must_use]
+    pub fn last_words(&self) -> Option<String> {
+        self.words.last()
     }
 }
 
@@ -58,9 +86,14 @@ impl SshConnect {
         };
         // The first value of an option counts.
         let mut arguments: Vec<OsString> = vec!["-N".into(), "-L".into(), format!("{local}:{to}").into()];
-        for option in
-            ["ExitOnForwardFailure=yes", "StreamLocalBindMask=0177", "ControlPath=none", "ServerAliveInterval=15"]
-        {
+        for option in [
+            "ExitOnForwardFailure=yes",
+            "StreamLocalBindMask=0177",
+            "ControlPath=none",
+            "ServerAliveInterval=15",
+            // Why a connection is not passed on is said at this level.
+            "LogLevel=INFO",
+        ] {
             arguments.push(format!("-o{option}").into());
         }
         let others = self.arguments()?;
@@ -71,25 +104,24 @@ impl SshConnect {
             endpoint: endpoint(),
             detail: format!("ssh cannot be started: {error}"),
         })?;
+        let words = Words::default();
+        let listening = login.stderr.take().map(|errors| tokio::spawn(words.clone().listen(errors)));
         let begun = Instant::now();
         loop {
             if is_listened_at(&socket) {
-                return Ok(Forward { _login: login, socket });
+                return Ok(Forward { _login: login, socket, words });
             }
             let ended = login
                 .try_wait()
                 .map_err(|error| TransportError::Interrupted { endpoint: endpoint(), detail: error.to_string() })?;
             if let Some(status) = ended {
-                let mut text = Vec::new();
-                if let Some(errors) = login.stderr.take() {
-                    // What cannot be read says nothing.
-                    let _ = errors.take(MAX_TEXT).read_to_end(&mut text).await;
+                if let Some(listening) = listening {
+                    // Ends with the login, unless that has left somebody behind.
+                    let _ = timeout(WORDS_LATER, listening).await;
                 }
-                let text = text.split(|&b| b == b'\n').map(|line| Escaped(line.trim_ascii()).to_string());
-                let text = text.collect::<Vec<_>>().join("\n");
                 let unknown =
                     || TransportError::Interrupted { endpoint: endpoint(), detail: "ssh ended at once".to_owned() };
-                return Err(self.explain(status.code(), &text).unwrap_or_else(unknown));
+                return Err(self.explain(status.code(), &words.text()).unwrap_or_else(unknown));
             }
             if begun.elapsed() > PATIENCE {
                 let detail = format!("the login took longer than {} s", PATIENCE.as_secs());

@@ -93,6 +93,43 @@ fn a_site_is_backed_up_with_its_database() {
     tool(&direct, &["backup"]).assert(0, &[]);
 }
 
+#[test]
+fn where_forwards_are_forbidden_a_relay_stands_in() {
+    let server = MariaDb::start();
+    server.run("", SITE);
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir_all(home.join("public_html")).unwrap();
+    let sshd = SshdOptions::new().home(&home).forbids_forwards().start();
+    for place in [format!("127.0.0.1:{}", server.port()), server.socket().display().to_string()] {
+        let config = configuration(folder.path(), &sshd, &format!("server = \"{place}\""));
+        tool(&config, &["check"]).assert(0, &["database alice_wp: a dump misses nothing"]);
+        tool(&config, &["backup"]).assert(0, &[]);
+        let rows = tool(&config, &["cat", "example.org:databases/alice_wp/10-data/posts/0.sql"]);
+        assert!(rows.stdout.ends_with("(1,'Hello world!');\n"), "{rows:?}");
+        server.run("alice_wp", "UPDATE posts SET title = 'hacked'");
+        tool(&config, &["restore", "example.org", "--database", "alice_wp", "--in-place", "--yes"])
+            .assert(0, &["posts  1 row, as in the dump"]);
+        assert_eq!(server.ask("alice_wp", "SELECT title FROM posts"), "Hello world!\n");
+    }
+
+    // What is wrong beyond the login is told with the words of the login.
+    let config = configuration(folder.path(), &sshd, "server = \"/nonexistent/mysqld.sock\"");
+    let partial = tool(&config, &["backup"]);
+    assert_eq!(partial.code, Some(3), "{partial:?}");
+    assert!(partial.stderr.contains("at the server: /nonexistent/mysqld.sock: No such file"), "{partial:?}");
+    let poor =
+        SshdOptions::new().home(&home).forbids_forwards().only_programs(&["sh", "rsync", "find", "date"]).start();
+    let config = configuration(folder.path(), &poor, &format!("server = \"127.0.0.1:{}\"", server.port()));
+    let partial = tool(&config, &["backup"]);
+    assert_eq!(partial.code, Some(3), "{partial:?}");
+    assert!(partial.stderr.contains("there is no perl, python3 or php"), "{partial:?}");
+    let open = SshdOptions::new().home(&home).start();
+    let config = configuration(folder.path(), &open, "server = \"127.0.0.1:1\"");
+    let partial = tool(&config, &["backup"]);
+    assert!(partial.stderr.contains("open failed: connect failed: Connection refused"), "{partial:?}");
+}
+
 /// A site with a database that was backed up.
 struct Site {
     server: MariaDb,

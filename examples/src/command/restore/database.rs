@@ -131,8 +131,8 @@ impl Restore {
     }
 
     async fn begin(&self, target: &Target) -> Result<(crate::database::Reached, DatabaseImport), Failure> {
-        let reached = target.reach().await.map_err(|why| Failure::failed(why).within(&target.shown))?;
-        let import = DatabaseImport::begin(reached.address.clone(), Placement::Replace).await;
+        let begun = target.reach(|address| DatabaseImport::begin(address, Placement::Replace));
+        let (reached, import) = begun.await.map_err(|why| Failure::failed(why).within(&target.shown))?;
         let import = import.map_err(|error| because(&error).within(&target.shown))?;
         Ok((reached, import.events(target.events)))
     }

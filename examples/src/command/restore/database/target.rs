@@ -120,11 +120,17 @@ impl Target {
         })
     }
 
-    /// Makes the way there, which lasts as long as what is returned.
-    pub(super) async fn reach(&self) -> Result<Reached, String> {
+    /// Makes the way there, which lasts as long as what is returned, and does the first thing.
+    pub(super) async fn reach<T, E, F>(
+        &self,
+        first: impl Fn(DatabaseAddress) -> F,
+    ) -> Result<(Reached, Result<T, E>), String>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
         match &self.way {
-            Way::Configured(database) => database.reach().await,
-            Way::Address(address) => Ok(Reached::direct(address.clone())),
+            Way::Configured(database) => database.reach(first).await,
+            Way::Address(address) => Ok((Reached::direct(address.clone()), first(address.clone()).await)),
         }
     }
 
