@@ -19,6 +19,7 @@
 //! ```
 
 mod address;
+mod bridge;
 mod dump;
 mod error;
 mod format;
@@ -34,7 +35,9 @@ pub use format::{
     definition::ObjectKind,
     description::{DumpDescription, DumpedObject, DumpedTable, MissingObject, TableInstant},
 };
-pub use import::{DatabaseImport, EventState, ImportError, ImportReport, ImportedTable, Placement, RefusedObject};
+pub use import::{
+    AdaptedObject, DatabaseImport, EventState, ImportError, ImportReport, ImportedTable, Placement, RefusedObject,
+};
 pub use versions::{
     ColumnChange, DatabaseDiff, RowChange, RowHistory, RowIdentity, RowVersion, TableDiff, VersionsError,
 };

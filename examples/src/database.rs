@@ -158,7 +158,8 @@ impl SiteDatabase {
             Way::Relay(relay) => relay.socket(),
         });
         let mut address = match (socket, server.rsplit_once(':')) {
-            (Some(socket), _) => DatabaseAddress::socket(socket, name, user),
+            (Some(socket), _) if server.starts_with('/') => DatabaseAddress::socket(socket, name, user),
+            (Some(socket), _) => DatabaseAddress::forward(socket, name, user),
             (None, _) if server.starts_with('/') => DatabaseAddress::socket(Path::new(server), name, user),
             (None, Some((host, port))) => {
                 let port = port.parse().map_err(|_| format!("{server} has no port"))?;

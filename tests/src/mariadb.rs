@@ -1,25 +1,11 @@
 //! [`MariaDb`]: a real MariaDB server on this machine, with data of its own.
 
-use std::{
-    env, fs,
-    fs::File,
-    io::Write as _,
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
-use tempfile::TempDir;
+use crate::sql_server::{SqlServer, template, user};
+use std::{env, ops::Deref, path::PathBuf, process::Command};
 
-/// A MariaDB that listens on a Unix socket and a free port of 127.0.0.1. It ends when this is dropped.
-///
-/// `root` has no password and every right.
+/// A MariaDB.
 #[derive(Debug)]
-pub struct MariaDb {
-    dir: TempDir,
-    port: u16,
-    child: Child,
-}
+pub struct MariaDb(SqlServer);
 
 impl MariaDb {
     /// An empty server.
@@ -37,147 +23,28 @@ impl MariaDb {
     /// When it cannot be started; the message has its log.
     #[must_use]
     pub fn start_with(options: &[&str]) -> Self {
-        let dir = tempfile::Builder::new().prefix("clonepanel-mariadb").tempdir().expect("temporary folder");
-        copy(&template(), &dir.path().join("data"));
-        // Another process may take the free port in between; then the server ends at once and the next port is tried.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("free port").port();
-            let mut server =
-                Self { child: spawn(dir.path(), port, options), port, dir: TempDir::new().expect("folder") };
-            if answers(dir.path(), &mut server.child) {
-                server.dir = dir;
-                return server;
-            }
-        }
-        panic!("MariaDB does not start: {}", fs::read_to_string(dir.path().join("log")).unwrap_or_default());
-    }
-
-    /// The Unix socket.
-    #[must_use]
-    pub fn socket(&self) -> PathBuf {
-        self.dir.path().join("socket")
-    }
-
-    /// The TCP port, on 127.0.0.1.
-    #[must_use]
-    pub const fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Gives statements to the stock client as `root`, and returns what it prints.
-    ///
-    /// # Panics
-    /// When the client fails; the message is its own.
-    #[must_use]
-    pub fn ask(&self, database: &str, statements: &str) -> String {
-        self.client(database, &[], statements.as_bytes())
-    }
-
-    /// As [`Self::ask`], for statements without an answer.
-    ///
-    /// # Panics
-    /// When the client fails or prints something.
-    pub fn run(&self, database: &str, statements: &str) {
-        assert_eq!(self.ask(database, statements), "");
-    }
-
-    /// Gives the stock client, with further options, bytes on its standard input.
-    ///
-    /// # Panics
-    /// When the client fails; the message is its own.
-    #[must_use]
-    pub fn client(&self, database: &str, options: &[&str], input: &[u8]) -> String {
-        let mut child = Command::new("mariadb")
-            .arg("--no-defaults")
-            .arg(format!("--socket={}", self.socket().display()))
-            .args(["--user=root", "--default-character-set=utf8mb4", "--batch", "--skip-column-names", "--comments"])
-            .args(options)
-            .arg(database)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the mariadb client");
-        let mut stdin = child.stdin.take().expect("stdin");
-        let input = input.to_vec();
-        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-        let output = child.wait_with_output().expect("the client ends");
-        writer.join().expect("the writer ends");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let template = template("mariadb", |place| {
+            let mut command = Command::new(program("mariadb-install-db"));
+            command.arg("--no-defaults").args(user()).arg(format!("--datadir={}", place.display()));
+            command.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
+            command.args(["--innodb-log-file-size=4M", "--innodb-flush-method=nosync"]);
+            command
+        });
+        let server = || {
+            let mut command = Command::new(program("mariadbd"));
+            command.arg("--no-defaults").args(user()).arg("--innodb-log-file-size=32M");
+            command
+        };
+        Self(SqlServer::start(&template, server, options))
     }
 }
 
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+impl Deref for MariaDb {
+    type Target = SqlServer;
+
+    fn deref(&self) -> &SqlServer {
+        &self.0
     }
-}
-
-fn spawn(dir: &Path, port: u16, options: &[&str]) -> Child {
-    let at = |name: &str| dir.join(name).display().to_string();
-    let log = File::create(dir.join("log")).expect("log");
-    let mut command = Command::new(program("mariadbd"));
-    command.arg("--no-defaults");
-    command.args(user());
-    command
-        .arg(format!("--datadir={}", at("data")))
-        .arg(format!("--socket={}", at("socket")))
-        .arg(format!("--pid-file={}", at("pid")))
-        .arg(format!("--tmpdir={}", dir.display()))
-        .arg(format!("--port={port}"))
-        .args(["--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-networking=0"])
-        // Nothing has to survive a crash of the machine.
-        .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync", "--skip-innodb-doublewrite"])
-        .args(["--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--key-buffer-size=8M"])
-        .args(options)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
-    command.spawn().expect("mariadbd: tests/run installs it")
-}
-
-fn answers(dir: &Path, child: &mut Child) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(120) {
-        if std::os::unix::net::UnixStream::connect(dir.join("socket")).is_ok() {
-            return true;
-        }
-        if child.try_wait().expect("wait").is_some() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
-/// A data folder as a fresh installation has it, made once for all tests beside what they are built to.
-fn template() -> PathBuf {
-    let exe = env::current_exe().expect("path of the test");
-    let target = exe.ancestors().nth(2).expect("the test is below the target folder");
-    let (place, lock) = (target.join("mariadb-template"), target.join("mariadb-template.lock"));
-    let lock = File::create(lock).expect("lock file");
-    lock.lock().expect("lock");
-    if !place.join("done").exists() {
-        drop(fs::remove_dir_all(&place));
-        let output = Command::new(program("mariadb-install-db"))
-            .arg("--no-defaults")
-            .args(user())
-            .arg(format!("--datadir={}", place.display()))
-            .args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
-            .args(["--innodb-log-file-size=4M", "--innodb-flush-method=nosync"])
-            .output()
-            .expect("mariadb-install-db: tests/run installs it");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        fs::write(place.join("done"), "").expect("mark");
-    }
-    place
-}
-
-fn copy(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-r").arg(from).arg(to).status().expect("cp");
-    assert!(done.success());
 }
 
 /// Debian has the server where only root looks.
@@ -186,11 +53,4 @@ fn program(name: &str) -> PathBuf {
     let mut places: Vec<_> = env::split_paths(&path).collect();
     places.push("/usr/sbin".into());
     places.into_iter().map(|place| place.join(name)).find(|path| path.exists()).unwrap_or_else(|| name.into())
-}
-
-/// The server refuses to run as root unless it is told so.
-fn user() -> Option<&'static str> {
-    use std::os::unix::fs::MetadataExt as _;
-    let probe = tempfile::tempdir().expect("temporary folder");
-    (fs::metadata(probe.path()).expect("metadata").uid() == 0).then_some("--user=root")
 }

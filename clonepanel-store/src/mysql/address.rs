@@ -57,14 +57,22 @@ impl DatabaseTls {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ServerAddress {
     Socket(PathBuf),
+    Forward(PathBuf),
     Tcp { host: String, port: u16 },
 }
 
 impl DatabaseAddress {
-    /// The database `name` of the server that listens on a Unix socket, an ssh forward for one.
+    /// The database `name` of the server that listens on a Unix socket, or one that leads to it.
     #[must_use]
     pub fn socket(path: impl Into<PathBuf>, name: impl Into<String>, user: impl Into<String>) -> Self {
         Self::new(ServerAddress::Socket(path.into()), name.into(), user.into())
+    }
+
+    /// The database `name` of the server whose TCP port a Unix socket leads to, an ssh forward for one: how a password is kept from others
+    /// depends on what the server sees. Where it listens on a socket itself, [`Self::socket`] is right.
+    #[must_use]
+    pub fn forward(path: impl Into<PathBuf>, name: impl Into<String>, user: impl Into<String>) -> Self {
+        Self::new(ServerAddress::Forward(path.into()), name.into(), user.into())
     }
 
     /// The database `name` of the server that listens on a TCP port. What is sent and received is not encrypted unless
@@ -98,6 +106,19 @@ impl DatabaseAddress {
         &self.name
     }
 
+    /// The socket, if it leads to a port.
+    pub(crate) fn forwarded(&self) -> Option<&Path> {
+        match &self.server {
+            ServerAddress::Forward(path) => Some(path),
+            ServerAddress::Socket(_) | ServerAddress::Tcp { .. } => None,
+        }
+    }
+
+    /// The same by way of a port of this machine.
+    pub(crate) fn at_port(&self, port: u16) -> Self {
+        Self { server: ServerAddress::Tcp { host: "127.0.0.1".to_owned(), port }, ..self.clone() }
+    }
+
     pub(crate) fn options(&self) -> mysql_async::Opts {
         let builder = mysql_async::OptsBuilder::default()
             .user(Some(self.user.clone()))
@@ -111,7 +132,7 @@ impl DatabaseAddress {
             // Asked for on connecting otherwise; only pools use it.
             .wait_timeout(Some(28_800));
         match &self.server {
-            ServerAddress::Socket(path) => builder.socket(Some(path_text(path))),
+            ServerAddress::Socket(path) | ServerAddress::Forward(path) => builder.socket(Some(path_text(path))),
             ServerAddress::Tcp { host, port } => {
                 let tls = self.tls.as_ref().map(DatabaseTls::options);
                 builder.ip_or_hostname(host.clone()).tcp_port(*port).ssl_opts(tls)
@@ -130,7 +151,9 @@ impl fmt::Display for DatabaseAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@", Escaped(self.user.as_bytes()))?;
         match &self.server {
-            ServerAddress::Socket(path) => write!(f, "{}", Escaped(path.as_os_str().as_encoded_bytes()))?,
+            ServerAddress::Socket(path) | ServerAddress::Forward(path) => {
+                write!(f, "{}", Escaped(path.as_os_str().as_encoded_bytes()))?;
+            }
             ServerAddress::Tcp { host, port } => write!(f, "{}:{port}", Escaped(host.as_bytes()))?,
         }
         write!(f, "/{}", Escaped(self.name.as_bytes()))

@@ -1,5 +1,6 @@
 //! From a tree to a database.
 
+mod adaptation;
 mod finish;
 mod report;
 mod rows;
@@ -7,5 +8,5 @@ mod shadow;
 mod sink;
 mod target;
 
-pub use report::{ImportError, ImportReport, ImportedTable, RefusedObject};
+pub use report::{AdaptedObject, ImportError, ImportReport, ImportedTable, RefusedObject};
 pub use sink::{DatabaseImport, EventState, Placement};

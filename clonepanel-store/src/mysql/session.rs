@@ -1,6 +1,6 @@
 //! [`Session`]: a connection in a known state, on which nothing waits for ever.
 
-use super::{DatabaseAddress, DatabaseError};
+use super::{DatabaseAddress, DatabaseError, bridge::Bridge};
 use mysql_async::{Conn, QueryResult, Row, TextProtocol, Value, prelude::Queryable as _};
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ const LOCK_WAIT: u32 = 2;
 /// How long a connection may have nothing to do, in seconds: shared hosts end them after a minute, and some of ours hold locks.
 const IDLE: u32 = 28_800;
 
+/// A statement is a good one, but not one that can be prepared.
+const UNPREPARABLE: u16 = 1295;
+/// A text is no statement.
+const SYNTAX: u16 = 1064;
+
 /// A connection in a known state.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -24,6 +29,7 @@ pub(crate) struct Session {
     flavour: Flavour,
     version: String,
     holds: Holds,
+    _bridge: Option<Bridge>,
 }
 
 /// What a session keeps from others once it has read a table.
@@ -56,8 +62,9 @@ pub(crate) enum Purpose {
 impl Session {
     pub(crate) async fn open(address: &DatabaseAddress, purpose: Purpose) -> Result<Self, DatabaseError> {
         let action = "logging in";
-        let conn = within(action, Conn::new(address.options())).await?;
-        let mut session = Self { conn, flavour: Flavour::MySql, version: String::new(), holds: Holds::Nothing };
+        let (conn, bridge) = connect(action, address).await?;
+        let mut session =
+            Self { conn, flavour: Flavour::MySql, version: String::new(), holds: Holds::Nothing, _bridge: bridge };
         let version = session.one(action, "SELECT VERSION()").await?;
         session.version = version.first().and_then(|value| text(value).ok()).unwrap_or_default();
         session.version.truncate(session.version.floor_char_boundary(MAX_VERSION));
@@ -105,9 +112,29 @@ impl Session {
 
     /// Runs a statement as the single one that it is: a server that finds a second one behind it refuses both.
     pub(crate) async fn run_single(&mut self, action: &'static str, statement: &str) -> Result<(), DatabaseError> {
-        let prepared = within(action, self.conn.prep(statement)).await?;
+        let prepared = match within(action, self.conn.prep(statement)).await {
+            // MySQL says so of bodies of several statements, older servers of most kinds.
+            Err(error) if is(&error, UNPREPARABLE) => {
+                if !statement.contains(';') || self.reads_all_first().await? {
+                    return self.run(action, statement).await;
+                }
+                return Err(error);
+            }
+            prepared => prepared?,
+        };
         within(action, self.conn.exec_drop(&prepared, ())).await?;
         within(action, self.conn.close(prepared)).await
+    }
+
+    /// Whether the server takes a text apart as a whole, and finds a second statement there, before it says that the first one
+    /// cannot be prepared.
+    async fn reads_all_first(&mut self) -> Result<bool, DatabaseError> {
+        let two = "CREATE PROCEDURE clonepanel() BEGIN SELECT 1; END; SELECT 2";
+        match within("preparing a statement", self.conn.prep(two)).await {
+            Ok(_) => Ok(false),
+            Err(error) if error.ends_the_session() => Err(error),
+            Err(error) => Ok(is(&error, SYNTAX)),
+        }
     }
 
     /// All rows of an answer about the catalogue.
@@ -178,6 +205,20 @@ impl Answer<'_> {
     }
 }
 
+/// Logs in. A password that was sent over a forward is refused by a server that wants it encrypted, until somebody has logged in
+/// otherwise; then it remembers.
+async fn connect(action: &'static str, address: &DatabaseAddress) -> Result<(Conn, Option<Bridge>), DatabaseError> {
+    match (within(action, Conn::new(address.options())).await, address.forwarded()) {
+        (Err(DatabaseError::Denied { .. }), Some(socket)) => {
+            let bridge = Bridge::to(socket.to_owned()).await;
+            let bridge = bridge.map_err(|error| DatabaseError::Unreachable { action, source: error.into() })?;
+            let conn = within(action, Conn::new(address.at_port(bridge.port()).options())).await?;
+            Ok((conn, Some(bridge)))
+        }
+        (conn, _) => Ok((conn?, None)),
+    }
+}
+
 async fn within<T>(
     action: &'static str,
     work: impl Future<Output = Result<T, mysql_async::Error>>,
@@ -186,6 +227,10 @@ async fn within<T>(
         Ok(done) => done.map_err(|error| DatabaseError::of(action, error)),
         Err(_) => Err(DatabaseError::Silent { action }),
     }
+}
+
+fn is(error: &DatabaseError, code: u16) -> bool {
+    matches!(error, DatabaseError::Server { source, .. } if source.code == code)
 }
 
 /// The bytes of a value; `None` for `NULL`.

@@ -5,7 +5,7 @@ use clonepanel_core::{
     tree::{Listed, TreeSource},
 };
 use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DumpDescription};
-use clonepanel_tests::MariaDb;
+use clonepanel_tests::SqlServer;
 use std::collections::BTreeMap;
 
 /// What a dump has, by path, and what it says it lacks.
@@ -15,7 +15,7 @@ pub(crate) struct Dumped {
     pub(crate) problems: Vec<Problem>,
 }
 
-pub(crate) fn root(server: &MariaDb, database: &str) -> DatabaseAddress {
+pub(crate) fn root(server: &SqlServer, database: &str) -> DatabaseAddress {
     DatabaseAddress::socket(server.socket(), database, "root")
 }
 

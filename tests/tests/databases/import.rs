@@ -14,16 +14,16 @@ use clonepanel_core::{
 use clonepanel_store::mysql::{
     DatabaseError, DatabaseImport, DatabaseSource, EventState, ImportError, ImportReport, Placement,
 };
-use clonepanel_tests::MariaDb;
+use clonepanel_tests::{MariaDb, SqlServer};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-fn run<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
-async fn import(
+pub(super) async fn import(
     source: &dyn TreeSource,
-    server: &MariaDb,
+    server: &SqlServer,
     database: &str,
     placement: Placement,
 ) -> Result<ImportReport, ImportError> {
@@ -53,7 +53,7 @@ fn files(dumped: &Dumped) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Without those that an import was about to make when it was broken off: the next one removes them.
-fn tables(server: &MariaDb, database: &str) -> String {
+pub(super) fn tables(server: &SqlServer, database: &str) -> String {
     let tables = server.ask(database, "SHOW TABLES");
     tables.lines().filter(|name| !name.starts_with("_clonepanel_new_")).map(|name| format!("{name}\n")).collect()
 }

@@ -5,6 +5,7 @@ mod dumped;
 mod import;
 mod large_rows;
 mod moving;
+mod mysql;
 mod random;
 mod ranges;
 mod rights;

@@ -3,7 +3,7 @@
 use super::{Dumped, dumped::root};
 use clonepanel_core::tree::{Listed, TreeSource as _};
 use clonepanel_store::mysql::{DatabaseSource, TableInstant};
-use clonepanel_tests::MariaDb;
+use clonepanel_tests::{MariaDb, MySql, SqlServer};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -27,7 +27,7 @@ fn numbers(dumped: &Dumped, table: &str) -> Vec<Vec<i64>> {
 }
 
 /// Ends the writers also when the test fails.
-struct Stop<'a>(&'a MariaDb, &'a str);
+struct Stop<'a>(&'a SqlServer, &'a str);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
@@ -66,16 +66,28 @@ END;;
 
 #[test]
 fn every_dump_is_of_one_moment_whatever_the_engine() {
-    let server = MariaDb::start();
-    server.run("", BANK);
+    dump_a_bank_at_work(&MariaDb::start(), BANK);
+}
+
+#[test]
+fn every_dump_of_mysql_is_of_one_moment() {
+    let Some(server) = MySql::start() else { return };
+    // It makes up no numbers by itself.
+    let fifty: Vec<_> = (1..=50).map(|id| format!("({id}, 1000)")).collect();
+    let bank = BANK.replace("SELECT seq, 1000 FROM seq_1_to_50", &format!("VALUES {}", fifty.join(",")));
+    dump_a_bank_at_work(&server, &bank.replace("ENGINE=Aria", "ENGINE=MEMORY"));
+}
+
+fn dump_a_bank_at_work(server: &SqlServer, bank: &str) {
+    server.run("", bank);
     thread::scope(|scope| {
-        let stop = Stop(&server, "UPDATE control.running SET yes = 0");
+        let stop = Stop(server, "UPDATE control.running SET yes = 0");
         scope.spawn(|| server.run("bank", "CALL control.transfer()"));
         scope.spawn(|| server.run("bank", "CALL control.transfer()"));
         scope.spawn(|| server.run("bank", "CALL control.trade()"));
         let mut traded = 0;
         for round in 0..rounds(20) {
-            let dumped = Dumped::of(root(&server, "bank"));
+            let dumped = Dumped::of(root(server, "bank"));
             assert_eq!(dumped.problems, []);
             assert!(dumped.description().tables.iter().all(|table| table.instant == TableInstant::Common), "{round}");
             let sum = |table| numbers(&dumped, table).iter().map(|row| row[1]).sum::<i64>();

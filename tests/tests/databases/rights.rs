@@ -5,7 +5,7 @@ use clonepanel_core::{problem::ProblemKind, secret::Secret};
 use clonepanel_store::mysql::{
     DatabaseAddress, DatabaseError, DatabaseSource, MissingObject, ObjectKind, TableInstant,
 };
-use clonepanel_tests::MariaDb;
+use clonepanel_tests::{MariaDb, MySql};
 
 const SETUP: &str = "
 CREATE DATABASE alice_wp; USE alice_wp;
@@ -74,6 +74,44 @@ fn the_ladder_of_rights() {
     let complete = Dumped::of(address());
     assert_eq!((complete.description().missing, complete.problems.as_slice()), (vec![], &[][..]));
     complete.assert_same(&Dumped::of(root(&server, "alice_wp")));
+}
+
+#[test]
+fn the_ladder_of_rights_of_mysql() {
+    let Some(server) = MySql::start() else { return };
+    server.run("", SETUP);
+    let address = || DatabaseAddress::socket(server.socket(), "alice_wp", "al'ice").password(Secret::new("sesame"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let unseen = "procedure *: GRANT SHOW_ROUTINE ON *.* TO 'al\\'ice'@'%'";
+    for (grant, missing, fuzzy) in [
+        ("SELECT", vec![unseen, "trigger *: TRIGGER", "event *: EVENT", "view recent: SHOW VIEW"], true),
+        ("SHOW VIEW", vec![unseen, "trigger *: TRIGGER", "event *: EVENT"], true),
+        ("TRIGGER", vec![unseen, "event *: EVENT"], true),
+        ("EVENT", vec![unseen], true),
+        ("EXECUTE", vec!["function one: GRANT SHOW_ROUTINE ON *.* TO 'al\\'ice'@'%'"], true),
+        ("ALL", vec!["function one: GRANT SHOW_ROUTINE ON *.* TO 'al\\'ice'@'%'"], false),
+    ] {
+        server.run("", &format!("GRANT {grant} ON `alice\\_wp`.* TO 'al\\'ice'@'%'"));
+        let audited = runtime.block_on(DatabaseSource::new(address()).audit()).unwrap();
+        assert_eq!(told(&audited), missing, "{grant}");
+        let dumped = Dumped::of(address());
+        assert_eq!(told(&dumped.description().missing), missing, "{grant}");
+        let instant = dumped.description().tables[0].instant;
+        assert_eq!(instant, if fuzzy { TableInstant::Fuzzy } else { TableInstant::Common }, "{grant}");
+    }
+    server.run("", "GRANT SHOW_ROUTINE ON *.* TO 'al\\'ice'@'%'");
+    let complete = Dumped::of(address());
+    assert_eq!((complete.description().missing, complete.problems.as_slice()), (vec![], &[][..]));
+    complete.assert_same(&Dumped::of(root(&server, "alice_wp")));
+
+    // Rights by way of a role.
+    server.run(
+        "",
+        "CREATE USER bob; CREATE ROLE keeper; GRANT ALL ON alice_wp.* TO keeper; GRANT SHOW_ROUTINE ON *.* TO keeper",
+    );
+    server.run("", "GRANT keeper TO bob; SET DEFAULT ROLE keeper TO bob");
+    let by_role = Dumped::of(DatabaseAddress::socket(server.socket(), "alice_wp", "bob"));
+    assert_eq!((by_role.description().missing, by_role.problems.as_slice()), (vec![], &[][..]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The tool, with a database that listens where only the hosting server can reach it.
 
-use clonepanel_tests::{MariaDb, Ran, Sshd, SshdOptions, Tool};
+use clonepanel_tests::{MariaDb, MySql, Ran, Sshd, SshdOptions, Tool};
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -128,6 +128,55 @@ fn where_forwards_are_forbidden_a_relay_stands_in() {
     let config = configuration(folder.path(), &open, "server = \"127.0.0.1:1\"");
     let partial = tool(&config, &["backup"]);
     assert!(partial.stderr.contains("open failed: connect failed: Connection refused"), "{partial:?}");
+}
+
+/// Its way of logging in wants to know whether others can listen, and takes the two ends of a forward for different things.
+#[test]
+fn a_site_with_mysql_goes_through_a_login_and_to_mariadb() {
+    let Some(server) = MySql::start() else { return };
+    server.run("", SITE);
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    fs::create_dir_all(home.join("public_html")).unwrap();
+    let [port, socket] = [format!("127.0.0.1:{}", server.port()), server.socket().display().to_string()];
+    for (sshd, places) in [
+        (SshdOptions::new().home(&home).start(), vec![&port, &socket]),
+        (SshdOptions::new().home(&home).forbids_forwards().start(), vec![&port]),
+    ] {
+        for place in places {
+            // Nobody has logged in lately.
+            server.run("", "FLUSH PRIVILEGES");
+            let config = configuration(folder.path(), &sshd, &format!("server = \"{place}\""));
+            tool(&config, &["check"]).assert(0, &["database alice_wp: a dump misses nothing"]);
+            server.run("", "FLUSH PRIVILEGES");
+            tool(&config, &["backup"]).assert(0, &[]);
+            tool(&config, &["restore", "example.org", "--database", "alice_wp", "--in-place", "--yes"])
+                .assert(0, &["posts  1 row, as in the dump"]);
+        }
+    }
+
+    let other = MariaDb::start();
+    other.run("", "CREATE DATABASE copy; CREATE USER me@localhost");
+    other.run("", "GRANT ALL ON copy.* TO me@localhost");
+    let url = format!("mysql://me@localhost/copy?socket={}", other.socket().display());
+    let config = folder.path().join("clonepanel.toml");
+    let restore = ["restore", "example.org", "--database", "alice_wp", "--to-database", &url, "--yes"];
+    let restored = tool(&config, &restore);
+    restored.assert(
+        0,
+        &["posts  1 row, as in the dump", "not as in the dump: table posts: the collation utf8mb4_0900_ai_ci became"],
+    );
+    let json = tool(&config, &[&restore[..], &["--json"]].concat());
+    json.assert(0, &[r#""event":"adapted","kind":"table","name":"posts""#, r#""adapted":1"#]);
+    assert_eq!(other.ask("copy", "SELECT * FROM posts"), "1\tHello world!\n");
+
+    // A wrong password is one on any way.
+    let sshd = SshdOptions::new().home(&home).start();
+    let config = configuration(folder.path(), &sshd, &format!("server = \"127.0.0.1:{}\"", server.port()));
+    server.run("", "ALTER USER 'alice_wp'@'%' IDENTIFIED BY 'changed'");
+    let partial = tool(&config, &["backup"]);
+    assert_eq!(partial.code, Some(3), "{partial:?}");
+    assert!(partial.stderr.contains("does not allow logging in"), "{partial:?}");
 }
 
 /// A site with a database that was backed up.

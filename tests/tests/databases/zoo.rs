@@ -2,18 +2,19 @@
 
 use super::{Dumped, dumped::root};
 use clonepanel_store::mysql::TableInstant;
-use clonepanel_tests::MariaDb;
+use clonepanel_tests::{MariaDb, SqlServer};
 
 pub(crate) const ZOO: &str = include_str!("zoo.sql");
 
-pub(crate) fn create(server: &MariaDb, name: &str) {
+pub(crate) fn create(server: &SqlServer, name: &str) {
     server.run("", &format!("CREATE DATABASE `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci"));
 }
 
-pub(crate) fn checksums(server: &MariaDb, database: &str, dumped: &Dumped) -> Vec<String> {
+pub(crate) fn checksums(server: &SqlServer, database: &str, dumped: &Dumped) -> Vec<String> {
     let tables = dumped.description().tables;
-    // Of a versioned table the moments of its versions are part of it.
-    let is_compared = |name: &str| !name.starts_with("versioned");
+    // Of a versioned table the moments of its versions are part of it. MySQL gives another answer each time for an index of several
+    // values a row.
+    let is_compared = |name: &str| !name.starts_with("versioned") && name != "tagged";
     let tables = tables.iter().filter(|table| table.instant != TableInstant::Nowhere && is_compared(&table.name));
     let tables: Vec<_> = tables.collect();
     let names: Vec<_> = tables.iter().map(|table| format!("`{}`", table.name.replace('`', "``"))).collect();

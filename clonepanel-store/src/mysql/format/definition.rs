@@ -167,15 +167,18 @@ impl TableDefinition {
         Ok((name, definition))
     }
 
-    /// The statement under another name and without the clauses that tie it to other tables, and these clauses.
-    pub(crate) fn detached(&self, name: &str) -> Option<(String, Vec<String>)> {
+    /// The statement under another name and without the clauses that tie it to other tables, and these clauses; named conditions are
+    /// among them where their names are those of a whole database.
+    pub(crate) fn detached(&self, name: &str, shares_names_of_checks: bool) -> Option<(String, Vec<String>)> {
         let statement = Statement::read(&self.text, Dialect::default())?;
         let behind = statement.behind_brackets(3)?;
         let (mut kept, mut ties) = (Vec::new(), Vec::new());
         for (begin, end) in clauses(&statement)? {
             let clause = self.text[statement.tokens[begin].at.start..statement.tokens[end].at.start].trim_end();
-            let foreign = (begin..end).any(|at| statement.are_words(at, &["FOREIGN", "KEY"]));
-            if foreign && (statement.is_word(begin, "CONSTRAINT") || statement.is_word(begin, "FOREIGN")) {
+            let has = |words: &[&str]| (begin..end).any(|at| statement.are_words(at, words));
+            let is_named = statement.is_word(begin, "CONSTRAINT");
+            let foreign = (is_named || statement.is_word(begin, "FOREIGN")) && has(&["FOREIGN", "KEY"]);
+            if foreign || is_named && shares_names_of_checks && has(&["CHECK"]) {
                 ties.push(clause.to_owned());
             } else {
                 kept.push(clause);
@@ -187,7 +190,7 @@ impl TableDefinition {
 }
 
 /// The clauses between the outer brackets of a table's definition: each from its first token to the comma or bracket behind it.
-fn clauses(statement: &Statement<'_>) -> Option<Vec<(usize, usize)>> {
+pub(crate) fn clauses(statement: &Statement<'_>) -> Option<Vec<(usize, usize)>> {
     let (mut clauses, mut depth, mut begin) = (Vec::new(), 0u32, 4);
     for at in 4..statement.behind_brackets(3)? {
         match statement.tokens[at].kind {

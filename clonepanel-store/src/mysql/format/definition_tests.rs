@@ -29,7 +29,7 @@ fn a_table_loses_its_counter_and_nothing_else() {
 #[test]
 fn a_table_is_detached_from_others() {
     let definition = TableDefinition::read("a`;b", TABLE).unwrap();
-    let (text, ties) = definition.detached("new").unwrap();
+    let (text, ties) = definition.detached("new", false).unwrap();
     assert_eq!(ties, ["CONSTRAINT `up` FOREIGN KEY (`p`) REFERENCES `other` (`id`) ON DELETE SET NULL"]);
     assert!(text.starts_with("CREATE TABLE `new` (\n  `id` bigint(20)"), "{text}");
     assert!(text.contains("PRIMARY KEY (`id`),\n  CONSTRAINT `c` CHECK (`p` > 1)\n) ENGINE=InnoDB"), "{text}");

@@ -7,7 +7,7 @@ use super::{
         format::name::{file_stem, quote},
         session::text,
     },
-    report::{ImportError, ImportReport, ImportedTable, RefusedObject},
+    report::{AdaptedObject, ImportError, ImportReport, ImportedTable, RefusedObject},
     rows::RowLoader,
     shadow,
     sink::{ArrivedTable, DatabaseImport, EventState, Inner, Try, line},
@@ -51,7 +51,8 @@ impl DatabaseImport {
             return Err(unusable(&path, why));
         }
         let mut description = inner.state().description.clone().ok_or(ImportError::NoDescription)?;
-        let sequences: Vec<_> = inner.state().sequences.clone().into_iter().collect();
+        let mut sequences: Vec<_> = inner.state().sequences.clone().into_iter().collect();
+        let lost = if inner.target.adaptation.has_sequences() { Vec::new() } else { std::mem::take(&mut sequences) };
         for (path, (name, statements)) in &sequences {
             self.sequence(name, statements).await.map_err(|error| unusable(path, error.line()))?;
         }
@@ -87,6 +88,14 @@ impl DatabaseImport {
         let mut report = check(inner, self.wanted.as_ref(), &tables, &description).await?;
         self.check_references(&tables).await?;
         report.objects = sequences.len() as u64;
+        let lost = lost.into_iter().map(|(_, (name, _))| name);
+        report.refused.extend(lost.map(|name| RefusedObject {
+            kind: ObjectKind::Sequence,
+            name,
+            why: "this server has no sequences".to_owned(),
+        }));
+        report.adapted =
+            tables.values().filter_map(|table| adapted(ObjectKind::Table, &table.name, &table.changes)).collect();
         report.untouched = self.existing.iter().filter(|name| !tables.contains_key(*name)).cloned().collect();
         self.place(&tables).await?;
         tie(inner, &tables, &mut report).await?;
@@ -156,6 +165,10 @@ impl DatabaseImport {
     }
 }
 
+fn adapted(kind: ObjectKind, name: &str, changes: &[String]) -> Option<AdaptedObject> {
+    (!changes.is_empty()).then(|| AdaptedObject { kind, name: name.to_owned(), changes: changes.to_vec() })
+}
+
 /// Leaves out what is not about the wanted tables.
 fn choose(inner: &Inner, wanted: &BTreeMap<String, String>, description: &mut DumpDescription) {
     let is_wanted = |name: &String| wanted.values().any(|wanted| wanted == name);
@@ -210,7 +223,10 @@ async fn check(
                 return Err(unlike(name, format!("it has {} rows instead of {}", found.rows, sum.rows)));
             }
             if found != sum {
-                return Err(unlike(name, "its rows have another checksum".to_owned()));
+                let other = inner.target.adaptation.other(&description.server);
+                let why =
+                    other.map(|other| format!("; it is of {other}, which keeps some values that this server does not"));
+                return Err(unlike(name, format!("its rows have another checksum{}", why.unwrap_or_default())));
             }
         }
         report.tables.push(ImportedTable { name: name.clone(), rows: expected.rows });
@@ -234,7 +250,7 @@ async fn tie(
             report.refused.push(RefusedObject {
                 kind: ObjectKind::Table,
                 name: table.name.clone(),
-                why: format!("its foreign keys are not there: {}", error.line()),
+                why: format!("its foreign keys and conditions are not all there: {}", error.line()),
             });
         }
     }
@@ -248,6 +264,11 @@ async fn make_objects(inner: &Inner, events: EventState, report: &mut ImportRepo
     report.redefined.retain(|(_, definer)| *definer != user);
     let objects = std::mem::take(&mut inner.state().objects);
     for object in objects.values() {
+        let (object, changes) = match inner.target.adaptation.object(object) {
+            Ok(adapted) => adapted,
+            // Then it is taken, or not, as it is.
+            Err(_) => (object.clone(), Vec::new()),
+        };
         let text = match events {
             EventState::AsDumped => Some(object.text.clone()),
             EventState::Disabled => object.quiet(),
@@ -264,7 +285,10 @@ async fn make_objects(inner: &Inner, events: EventState, report: &mut ImportRepo
             }
         };
         match made {
-            Ok(()) => report.objects += 1,
+            Ok(()) => {
+                report.objects += 1;
+                report.adapted.extend(adapted(object.kind, &object.name, &changes));
+            }
             Err(why) => {
                 report.redefined.retain(|(name, _)| *name != object.name);
                 report.refused.push(RefusedObject { kind: object.kind, name: object.name.clone(), why });

@@ -15,6 +15,8 @@ pub struct ImportReport {
     pub refused: Vec<RefusedObject>,
     /// Objects that had another definer where the dump was taken, and who that was: now it is the user of the import.
     pub redefined: Vec<(String, String)>,
+    /// What has another definition here than in the dump, as this server knows no such thing.
+    pub adapted: Vec<AdaptedObject>,
     /// What the dump lacked from the beginning.
     pub missing: Vec<super::super::MissingObject>,
     /// Tables that were in the database and are not in the dump: they are as they were.
@@ -29,6 +31,18 @@ pub struct ImportedTable {
     pub name: String,
     /// How many rows it has, counted after they were written.
     pub rows: u64,
+}
+
+/// An object that is there with another definition than in the dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct AdaptedObject {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Which one.
+    pub name: String,
+    /// What is different, one line each.
+    pub changes: Vec<String>,
 }
 
 /// An object that a server did not take.

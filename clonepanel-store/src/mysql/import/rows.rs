@@ -3,7 +3,10 @@
 use super::{
     super::{
         DatabaseError,
-        format::row_file::{Head, RowFileError, RowFileReader},
+        format::{
+            definition::BadDefinition,
+            row_file::{Head, RowFileError, RowFileReader},
+        },
     },
     shadow,
     target::Target,
@@ -21,6 +24,8 @@ pub(crate) enum LoadError {
     Database(#[from] DatabaseError),
     #[error(transparent)]
     File(#[from] RowFileError),
+    #[error(transparent)]
+    Definition(#[from] BadDefinition),
     #[error("it is of the table {0}")]
     OtherTable(String),
     #[error("it has a row of {len} bytes, and the server takes no statement of more than {longest}")]

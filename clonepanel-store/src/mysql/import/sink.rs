@@ -5,7 +5,7 @@ use super::{
         DatabaseAddress, DatabaseError,
         dump::{Held, Spool},
         format::{
-            definition::{ObjectDefinition, ObjectKind, TableDefinition, parse_sequence_file},
+            definition::{BadDefinition, ObjectDefinition, ObjectKind, TableDefinition, parse_sequence_file},
             description::{DumpDescription, MAX_DESCRIPTION},
             name::{file_stem, quote},
             row_file::MAX_LINE,
@@ -115,6 +115,8 @@ pub(super) struct ArrivedTable {
     pub(super) definition: TableDefinition,
     /// Clauses that tie it to others, for later.
     pub(super) ties: Vec<String>,
+    /// What is different here.
+    pub(super) changes: Vec<String>,
 }
 
 impl DatabaseImport {
@@ -324,7 +326,7 @@ impl Inner {
                     self.state().refused.insert(name);
                     return Ok(());
                 }
-                self.make(stem, name, definition, Try::First).await.map_err(|error| error.to_string())?;
+                self.make(stem, name, definition, Try::First).await.map_err(|error| line(&error))?;
             }
         }
         Ok(())
@@ -337,9 +339,11 @@ impl Inner {
         definition: TableDefinition,
         which: Try,
     ) -> Result<(), LoadError> {
-        let detached = definition.detached(&shadow::new(&name));
-        let (statement, ties) = detached.ok_or(LoadError::OtherTable(String::new()))?;
-        let table = ArrivedTable { name, definition, ties };
+        let adaptation = &self.target.adaptation;
+        let (adapted, changes) = adaptation.table(&name, &definition)?;
+        let detached = adapted.detached(&shadow::new(&name), adaptation.shares_names_of_checks());
+        let (statement, ties) = detached.ok_or(BadDefinition(ObjectKind::Table))?;
+        let table = ArrivedTable { name, definition, ties, changes };
         match self.target.run_single("making a table", SETTINGS, None, &statement).await {
             Ok(()) => {
                 self.state().tables.insert(stem.to_owned(), table);

@@ -5,6 +5,7 @@ use super::super::{
     dump::table_names,
     session::{Purpose, Session, text},
 };
+use super::adaptation::Adaptation;
 use mysql_async::Value;
 use std::{
     collections::BTreeSet,
@@ -23,6 +24,8 @@ pub(crate) struct Target {
     idle: Mutex<Vec<Session>>,
     /// The longest statement that the server takes, in bytes.
     longest: usize,
+    /// Which definitions it takes.
+    pub(crate) adaptation: Adaptation,
     /// Keeps other imports away for as long as it is connected.
     lock: Session,
 }
@@ -43,7 +46,9 @@ impl Target {
         let answer = session.one(action, "SELECT @@max_allowed_packet").await?;
         let longest = answer.first().map(text).transpose()?.and_then(|len| len.parse().ok());
         let longest = longest.ok_or_else(|| DatabaseError::nonsense(action, "it is no number"))?;
-        Ok(Self { address, turns: Semaphore::new(CONNECTIONS), idle: Mutex::new(vec![session]), longest, lock })
+        let adaptation = Adaptation::to(&mut session).await?;
+        let (turns, idle) = (Semaphore::new(CONNECTIONS), Mutex::new(vec![session]));
+        Ok(Self { address, turns, idle, longest, adaptation, lock })
     }
 
     pub(crate) fn database(&self) -> &str {
@@ -118,10 +123,6 @@ impl Target {
         if done.is_ok() {
             done = session.run_single(action, statement).await;
         }
-        // Older servers prepare few kinds of statements. What has no semicolon is a single one by itself.
-        if done.as_ref().is_err_and(is_not_preparable) && !statement.contains(';') {
-            done = session.run(action, statement).await;
-        }
         // What comes next finds the settings that it knows.
         let restored = session.run(action, SETTINGS).await;
         self.give_back(session, restored).and(done)
@@ -165,10 +166,6 @@ impl Target {
 fn three(row: &[Value]) -> Option<(String, String, String)> {
     let [database, by, table] = row else { return None };
     Some((text(database).ok()?, text(by).ok()?, text(table).ok()?))
-}
-
-fn is_not_preparable(error: &DatabaseError) -> bool {
-    matches!(error, DatabaseError::Server { source, .. } if source.code == 1295)
 }
 
 /// A connection on which rows are written as they were read.

@@ -21,12 +21,12 @@ use clonepanel_core::{
     time::SystemClock,
 };
 use clonepanel_store::mysql::{
-    DatabaseAddress, DatabaseError, DatabaseImport, DatabaseSource, ImportError, ImportReport, Placement,
+    AdaptedObject, DatabaseAddress, DatabaseError, DatabaseImport, DatabaseSource, ImportError, ImportReport, Placement,
 };
 use dump::Dump;
 use plan::Plan;
 use serde_json::{Value, json};
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use target::Target;
 
 /// What only matters with a database.
@@ -210,6 +210,7 @@ fn tell(context: &Context, dump: &Dump, target: &Target, report: &ImportReport) 
         output.event(&json!({ "event": "redefined", "name": name, "definer": definer }));
         output.note(format_args!("{} was defined by {}, and now by who restored it", shown(name), shown(definer)));
     }
+    tell_adapted(context, &report.adapted);
     if target.keeps_events_quiet() && dump.has_events() {
         output.note("events are disabled: ALTER EVENT ... ENABLE lets them run");
     }
@@ -221,6 +222,25 @@ fn tell(context: &Context, dump: &Dump, target: &Target, report: &ImportReport) 
         dump.id(),
         target.shown,
     ));
+}
+
+/// What is defined in another way than in the dump. The same may be true for each table: that is one line.
+fn tell_adapted(context: &Context, adapted: &[AdaptedObject]) {
+    let mut by_change = BTreeMap::<&str, Vec<&AdaptedObject>>::new();
+    for object in adapted {
+        let AdaptedObject { kind, name, changes } = object;
+        context.output.event(&json!({ "event": "adapted", "kind": kind.word(), "name": name, "changes": changes }));
+        changes.iter().for_each(|change| by_change.entry(change).or_default().push(object));
+    }
+    for (change, objects) in by_change {
+        let first = objects.first().map(|object| format!("{} {}", object.kind.word(), object.name)).unwrap_or_default();
+        let others = match objects.len() {
+            0 | 1 => String::new(),
+            count => format!(" and {}", show::counted(count as u64 - 1, "other")),
+        };
+        let line = format!("{first}{others}: {change}");
+        context.output.note(format_args!("not as in the dump: {}", Escaped(line.as_bytes())));
+    }
 }
 
 fn result(
@@ -240,6 +260,7 @@ fn result(
         "untouched": plan.untouched,
         "rows": plan.rows,
         "objects": report.map(|report| report.objects),
+        "adapted": report.map(|report| report.adapted.len()),
         "refused": report.map(|report| report.refused.len()),
         "missing": report.map(|report| report.missing.len()),
         "undo": undo.map(|undo| undo.id.stem()),
