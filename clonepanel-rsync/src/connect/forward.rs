@@ -10,6 +10,7 @@ use std::{
 };
 use tokio::{
     process::{Child, Command},
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
@@ -29,6 +30,7 @@ pub struct Forward {
     _login: Child,
     socket: PathBuf,
     words: Words,
+    _listening: JoinSet<()>,
 }
 
 impl Forward {
@@ -105,20 +107,21 @@ impl SshConnect {
             detail: format!("ssh cannot be started: {error}"),
         })?;
         let words = Words::default();
-        let listening = login.stderr.take().map(|errors| tokio::spawn(words.clone().listen(errors)));
+        let mut listening = JoinSet::new();
+        if let Some(errors) = login.stderr.take() {
+            listening.spawn(words.clone().listen(errors));
+        }
         let begun = Instant::now();
         loop {
             if is_listened_at(&socket) {
-                return Ok(Forward { _login: login, socket, words });
+                return Ok(Forward { _login: login, socket, words, _listening: listening });
             }
             let ended = login
                 .try_wait()
                 .map_err(|error| TransportError::Interrupted { endpoint: endpoint(), detail: error.to_string() })?;
             if let Some(status) = ended {
-                if let Some(listening) = listening {
-                    // Ends with the login, unless that has left somebody behind.
-                    let _ = timeout(WORDS_LATER, listening).await;
-                }
+                // Ends with the login, unless that has left somebody behind.
+                let _ = timeout(WORDS_LATER, listening.join_next()).await;
                 let unknown =
                     || TransportError::Interrupted { endpoint: endpoint(), detail: "ssh ended at once".to_owned() };
                 return Err(self.explain(status.code(), &words.text()).unwrap_or_else(unknown));

@@ -9,7 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{UnixListener, UnixStream},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
 };
 
 /// What the far end says once it has reached the server, behind whatever the login shell prints.
@@ -31,7 +31,7 @@ const PHP: &str = include_str!("relay/relay.php");
 pub struct Relay {
     socket: PathBuf,
     words: Words,
-    listening: JoinHandle<()>,
+    _listening: JoinSet<()>,
 }
 
 impl Relay {
@@ -71,8 +71,9 @@ impl Relay {
         let listener = UnixListener::bind(&socket)
             .map_err(|error| unsupported(format!("the socket {} cannot be made: {error}", socket.display())))?;
         let words = Words::default();
-        let listening = tokio::spawn(listen(listener, connect, command, words.clone()));
-        Ok(Self { socket, words, listening })
+        let mut listening = JoinSet::new();
+        listening.spawn(listen(listener, connect, command, words.clone()));
+        Ok(Self { socket, words, _listening: listening })
     }
 
     /// The local socket.
@@ -85,12 +86,6 @@ impl Relay {
     #[must_use]
     pub fn last_words(&self) -> Option<String> {
         self.words.last()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.listening.abort();
     }
 }
 

@@ -8,14 +8,14 @@ use std::{io, net::Ipv4Addr, path::PathBuf};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, UnixStream},
-    task::JoinHandle,
+    task::JoinSet,
 };
 
 /// A port of this machine that leads to a Unix socket, for a single connection. It ends with this.
 #[derive(Debug)]
 pub(crate) struct Bridge {
     port: u16,
-    passing: JoinHandle<()>,
+    _passing: JoinSet<()>,
 }
 
 impl Bridge {
@@ -24,7 +24,8 @@ impl Bridge {
     pub(crate) async fn to(socket: PathBuf) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let passing = tokio::spawn(async move {
+        let mut passing = JoinSet::new();
+        passing.spawn(async move {
             let Ok((mut near, _)) = listener.accept().await else { return };
             drop(listener);
             // Without a delay, as questions and answers are small.
@@ -34,16 +35,10 @@ impl Bridge {
                 let _ = copy_bidirectional(&mut near, &mut far).await;
             }
         });
-        Ok(Self { port, passing })
+        Ok(Self { port, _passing: passing })
     }
 
     pub(crate) const fn port(&self) -> u16 {
         self.port
-    }
-}
-
-impl Drop for Bridge {
-    fn drop(&mut self) {
-        self.passing.abort();
     }
 }

@@ -121,6 +121,8 @@ impl DatabaseError {
         match error.code {
             // Lock wait timeouts and deadlocks.
             1205 | 1206 | 1213 | 1614 => Self::Busy { action },
+            // A statement took longer than it may: only those that others wait for have a limit.
+            1969 | 3024 => Self::Busy { action },
             // Table definition has changed; unknown column; prepared statement needs to be re-prepared.
             1412 | 1054 | 1615 => Self::Changed { action },
             1044 | 1045 | 1095 | 1142 | 1143 | 1227 | 1370 | 1698 | 1873 => Self::Denied { action, source },

@@ -2,7 +2,7 @@
 
 use super::{DatabaseAddress, DatabaseError, bridge::Bridge};
 use mysql_async::{Conn, QueryResult, Row, TextProtocol, Value, prelude::Queryable as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long an answer, or the next row of one, is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -13,7 +13,10 @@ const MAX_ANSWER: usize = 1_000_000;
 /// The longest version of a server, in bytes.
 const MAX_VERSION: usize = 100;
 /// How long a lock is waited for, in seconds: those behind us wait as long.
-const LOCK_WAIT: u32 = 2;
+const LOCK_WAIT: u32 = 1;
+/// How long tables are held still, and how long a statement may take meanwhile: a second together, with something to spare.
+const HOLD: Duration = Duration::from_millis(600);
+const STATEMENT: Duration = Duration::from_millis(300);
 /// How long a connection may have nothing to do, in seconds: shared hosts end them after a minute, and some of ours hold locks.
 const IDLE: u32 = 28_800;
 
@@ -29,6 +32,8 @@ pub(crate) struct Session {
     flavour: Flavour,
     version: String,
     holds: Holds,
+    /// Nothing more is read after this.
+    until: Option<Instant>,
     _bridge: Option<Bridge>,
 }
 
@@ -63,8 +68,8 @@ impl Session {
     pub(crate) async fn open(address: &DatabaseAddress, purpose: Purpose) -> Result<Self, DatabaseError> {
         let action = "logging in";
         let (conn, bridge) = connect(action, address).await?;
-        let mut session =
-            Self { conn, flavour: Flavour::MySql, version: String::new(), holds: Holds::Nothing, _bridge: bridge };
+        let (flavour, version) = (Flavour::MySql, String::new());
+        let mut session = Self { conn, flavour, version, holds: Holds::Nothing, until: None, _bridge: bridge };
         let version = session.one(action, "SELECT VERSION()").await?;
         session.version = version.first().and_then(|value| text(value).ok()).unwrap_or_default();
         session.version.truncate(session.version.floor_char_boundary(MAX_VERSION));
@@ -85,6 +90,13 @@ impl Session {
                 ),
             )
             .await?;
+        if session.flavour == Flavour::MySql {
+            // The catalogue tells how things are now. Older servers know no other way, and not this variable.
+            match session.run(action, "SET information_schema_stats_expiry=0").await {
+                Err(error) if error.ends_the_session() => return Err(error),
+                _ => {}
+            }
+        }
         session.run(action, "SET NAMES utf8mb4").await?;
         if purpose == Purpose::Rows {
             session.run(action, "SET character_set_results=NULL").await?;
@@ -162,8 +174,10 @@ impl Session {
 
     /// The rows of an answer one by one, as they come.
     pub(crate) async fn ask(&mut self, action: &'static str, question: &str) -> Result<Answer<'_>, DatabaseError> {
+        let until = self.until;
+        in_time(until)?;
         let result = within(action, self.conn.query_iter(question.to_owned())).await?;
-        Ok(Answer { action, result })
+        Ok(Answer { action, until, result })
     }
 
     /// Begins a transaction that sees one moment.
@@ -184,6 +198,17 @@ impl Session {
         }
     }
 
+    /// From now on whoever wants to write waits for this session, and readers wait behind them: it takes no longer than a second, also
+    /// when the network is cut or we are stopped.
+    pub(crate) async fn hold_briefly(&mut self) -> Result<(), DatabaseError> {
+        self.until = Some(Instant::now() + HOLD);
+        let limit = match self.flavour {
+            Flavour::MariaDb => format!("max_statement_time={}", STATEMENT.as_secs_f32()),
+            Flavour::MySql => format!("max_execution_time={}", STATEMENT.as_millis()),
+        };
+        self.run("holding tables still", &format!("SET wait_timeout=1, net_write_timeout=1, {limit}")).await
+    }
+
     /// Says goodbye. A session that is only dropped does so later.
     pub(crate) async fn close(self) {
         // Whatever it answers, it is over.
@@ -195,13 +220,22 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     action: &'static str,
+    until: Option<Instant>,
     result: QueryResult<'a, 'static, TextProtocol>,
 }
 
 impl Answer<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Value>>, DatabaseError> {
+        in_time(self.until)?;
         let row = within(self.action, self.result.next()).await?;
         Ok(row.map(Row::unwrap))
+    }
+}
+
+fn in_time(until: Option<Instant>) -> Result<(), DatabaseError> {
+    match until {
+        Some(until) if Instant::now() > until => Err(DatabaseError::Busy { action: "holding tables still" }),
+        _ => Ok(()),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::{Dumped, dumped::root};
 use clonepanel_core::tree::{Listed, TreeSource as _};
-use clonepanel_store::mysql::{DatabaseSource, TableInstant};
-use clonepanel_tests::{MariaDb, MySql, SqlServer};
+use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, TableInstant};
+use clonepanel_tests::{MariaDb, MySql, Proxy, SqlServer};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How many dumps: `tests/campaign` asks for more.
@@ -60,6 +60,7 @@ CREATE PROCEDURE control.trade() BEGIN
   WHILE (SELECT yes FROM control.running) DO
     SET n = n + 1;
     INSERT INTO bank.orders VALUES (n); INSERT INTO bank.invoices VALUES (n); INSERT INTO bank.receipts VALUES (n);
+    DO SLEEP(0.001);
   END WHILE;
 END;;
 ";
@@ -216,4 +217,99 @@ fn nobody_waits_while_a_dump_is_not_asked_to_go_on() {
         }
         assert!(listed > 15);
     });
+}
+
+const SHOP: &str = "
+CREATE DATABASE shop; USE shop;
+CREATE TABLE goods (id int NOT NULL PRIMARY KEY, stock int NOT NULL, text varchar(1000) NOT NULL) ENGINE=MyISAM;
+INSERT INTO goods SELECT seq, 0, repeat('x', 1000) FROM seq_1_to_150000;
+CREATE TABLE small (id int NOT NULL PRIMARY KEY, stock int NOT NULL) ENGINE=MyISAM; INSERT INTO small VALUES (1, 0);
+CREATE TABLE old (id int NOT NULL PRIMARY KEY, text varchar(1000) NOT NULL) ENGINE=MyISAM;
+INSERT INTO old SELECT seq, repeat('z', 1000) FROM seq_1_to_50000;
+CREATE TABLE orders (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB; INSERT INTO orders VALUES (1);
+";
+
+/// Writes to tables without transactions, and looks how long a reader behind the writer waits at most.
+fn trade(server: &SqlServer, tables: &[&str], running: &AtomicBool) -> Duration {
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            while running.load(Ordering::Relaxed) {
+                for table in tables {
+                    server.run("shop", &format!("UPDATE {table} SET stock = stock + 1 LIMIT 1"));
+                }
+            }
+        });
+        let mut longest = Duration::ZERO;
+        while running.load(Ordering::Relaxed) {
+            for table in tables {
+                let begun = Instant::now();
+                let _ = server.ask("shop", &format!("SELECT stock FROM {table} LIMIT 1"));
+                longest = longest.max(begun.elapsed());
+            }
+        }
+        writer.join().unwrap();
+        longest
+    })
+}
+
+/// One who reads waits behind one who writes, who waits behind us.
+#[test]
+fn readers_wait_no_longer_than_a_second() {
+    let server = MariaDb::start();
+    server.run("", SHOP);
+    let running = AtomicBool::new(true);
+    let (longest, dumps) = thread::scope(|scope| {
+        let trading = scope.spawn(|| trade(&server, &["goods", "small"], &running));
+        thread::sleep(Duration::from_millis(1500));
+        let dumps: Vec<_> = (0..2).map(|_| Dumped::of(root(&server, "shop"))).collect();
+        running.store(false, Ordering::Relaxed);
+        (trading.join().unwrap(), dumps)
+    });
+    for dumped in dumps {
+        assert_eq!(dumped.problems, []);
+        let instants: Vec<_> =
+            dumped.description().tables.into_iter().map(|table| (table.name, table.instant, table.rows)).collect();
+        let of = |name: &str, instant, rows| (name.to_owned(), instant, rows);
+        assert_eq!(
+            instants,
+            [
+                // More than can be read in a second, and written to: which is said.
+                of("goods", TableInstant::Fuzzy, 150_000),
+                of("old", TableInstant::Common, 50_000),
+                of("orders", TableInstant::Common, 1),
+                of("small", TableInstant::Common, 1),
+            ]
+        );
+    }
+    // On a machine that does nothing else it is less than one.
+    assert!(longest < Duration::from_secs(3), "somebody has waited for {longest:?}");
+}
+
+#[test]
+fn a_network_that_falls_silent_holds_nobody_up() {
+    let server = MariaDb::start();
+    server.run("", SHOP);
+    server.run("", "CREATE USER alice@'%' IDENTIFIED BY ''; GRANT ALL ON shop.* TO alice@'%'");
+    for (after, rows) in [(1 << 20, 150_000), (20 << 20, 150_000)] {
+        let proxy = Proxy::to(server.port());
+        proxy.cut_after(after);
+        proxy.stall_instead();
+        server.run("shop", "UPDATE goods SET stock = stock + 1 WHERE id = 1");
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let port = proxy.port();
+        let dump = runtime.spawn(async move {
+            Dumped::take(&DatabaseSource::new(DatabaseAddress::tcp("127.0.0.1", port, "shop", "alice"))).await
+        });
+        // Once it is in the middle of it.
+        while proxy.bytes().0 < after.min(1 << 20) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let begun = Instant::now();
+        server.run("shop", "UPDATE goods SET stock = stock + 1 WHERE id = 1");
+        assert_eq!(server.ask("shop", "SELECT count(*) FROM goods"), format!("{rows}\n"));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(!dump.is_finished());
+        dump.abort();
+        runtime.shutdown_background();
+    }
 }

@@ -10,7 +10,7 @@ use clonepanel_tests::{MariaDb, MySql};
 const SETUP: &str = "
 CREATE DATABASE alice_wp; USE alice_wp;
 CREATE TABLE posts (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB; INSERT INTO posts VALUES (1);
-CREATE TABLE log (id int NOT NULL PRIMARY KEY) ENGINE=MyISAM; INSERT INTO log VALUES (1);
+CREATE TABLE log (id int NOT NULL PRIMARY KEY) ENGINE=MEMORY; INSERT INTO log VALUES (1);
 CREATE VIEW recent AS SELECT id FROM posts;
 CREATE TRIGGER noted AFTER INSERT ON posts FOR EACH ROW INSERT INTO log VALUES (NEW.id);
 CREATE FUNCTION one() RETURNS int DETERMINISTIC RETURN 1;
@@ -133,6 +133,21 @@ fn a_table_that_may_not_be_read_does_not_hide_the_others() {
     let problems: Vec<_> = dumped.problems.iter().map(|problem| (problem.path.to_string(), problem.kind)).collect();
     assert!(problems.contains(&("00-schema/20-tables/log.sql".to_owned(), ProblemKind::Unreadable)), "{problems:?}");
     assert!(problems.contains(&("10-data/log".to_owned(), ProblemKind::Unlisted)), "{problems:?}");
+    assert!(dumped.text("10-data/posts/0.sql").ends_with("(1);\n"));
+}
+
+/// Not even their names are listed.
+#[test]
+fn tables_that_nobody_may_see_are_told_of() {
+    let server = MariaDb::start();
+    server.run("", SETUP);
+    server.run("", "GRANT SELECT, TRIGGER ON alice_wp.posts TO 'al\\'ice'@'%'");
+    let address = DatabaseAddress::socket(server.socket(), "alice_wp", "al'ice").password(Secret::new("sesame"));
+    let dumped = Dumped::of(address);
+    let missing = dumped.description().missing;
+    assert_eq!(told(&missing)[0], "table *: SELECT");
+    let lost: Vec<_> = dumped.problems.iter().map(|problem| (problem.path.to_string(), problem.kind)).collect();
+    assert!(lost.contains(&("00-schema/20-tables".to_owned(), ProblemKind::Unlisted)), "{lost:?}");
     assert!(dumped.text("10-data/posts/0.sql").ends_with("(1);\n"));
 }
 

@@ -11,6 +11,5 @@ sub put {
 sub pass { my ($from, $to) = @_; my $piece; while (sysread $from, $piece, 65536) { put($to, $piece) } }
 put(\*STDOUT, "$ready\n");
 my $child = fork; defined $child or die "fork: $!\n";
-if (!$child) { pass($s, \*STDOUT); exit 0 }
-close STDOUT;
-pass(\*STDIN, $s); shutdown $s, 1; waitpid $child, 0;
+if (!$child) { pass(\*STDIN, $s); shutdown $s, 1; exit 0 }
+pass($s, \*STDOUT); kill "TERM", $child; waitpid $child, 0;

@@ -18,17 +18,17 @@ try:
     child = os.fork()
     if child == 0:
         while True:
-            piece = s.recv(65536)
+            piece = os.read(0, 65536)
             if not piece:
+                s.shutdown(socket.SHUT_WR)
                 os._exit(0)
-            put(piece)
-    os.close(1)
+            s.sendall(piece)
     while True:
-        piece = os.read(0, 65536)
+        piece = s.recv(65536)
         if not piece:
             break
-        s.sendall(piece)
-    s.shutdown(socket.SHUT_WR)
+        put(piece)
+    os.kill(child, 15)
     os.waitpid(child, 0)
 except OSError:
     os._exit(1)

@@ -45,6 +45,8 @@ pub(crate) struct Table {
     pub(crate) created: String,
     /// All columns, with those that are computed.
     pub(crate) all_columns: Vec<String>,
+    /// When it was last written to and how long it was then, where the server knows.
+    pub(crate) written: Option<String>,
 }
 
 /// A key whose order the rows can be read in.
@@ -118,11 +120,12 @@ async fn tables(session: &mut Session, schema: &str, only: Option<&str>) -> Resu
         session.rows(ACTION, "SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS='YES'").await?;
     let transactional: BTreeSet<_> = engines.iter().filter_map(|row| bytes(row.first()?)).collect();
     let question = format!(
-        "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES WHERE TABLE_SCHEMA={schema} AND {IS_TABLE}{only}"
+        "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, CAST(CREATE_TIME AS CHAR), {WRITTEN} FROM information_schema.TABLES WHERE TABLE_SCHEMA={schema} AND {IS_TABLE}{only}"
     );
+    let is_told = tells_of_writes(session).await?;
     let mut found = BTreeMap::new();
     for row in session.rows(ACTION, &question).await? {
-        let [name, kind, engine, size, created] = fields(&row)?;
+        let [name, kind, engine, size, created, written] = fields(&row)?;
         let engine_name = text(engine)?;
         let storage = if WITHOUT_ROWS.iter().any(|other| engine_name.eq_ignore_ascii_case(other)) {
             Storage::Elsewhere
@@ -141,12 +144,36 @@ async fn tables(session: &mut Session, schema: &str, only: Option<&str>) -> Resu
             size: text(size)?.parse().unwrap_or(0),
             created: text(created)?,
             all_columns: Vec::new(),
+            written: Some(text(written)?).filter(|written| is_told && !written.is_empty()),
         };
         found.insert(name, table);
     }
     columns(session, schema, &only, &mut found).await?;
     keys(session, schema, &only, &mut found).await?;
     Ok(found.into_values().collect())
+}
+
+/// When a table of MyISAM was last written to and how long it is; empty for others. It is the time of the file, which other engines write to
+/// later on.
+const WRITTEN: &str =
+    "IF(ENGINE='MyISAM',CONCAT(CAST(UPDATE_TIME AS CHAR),' ',DATA_LENGTH,' ',INDEX_LENGTH,' ',TABLE_ROWS),'')";
+
+/// Whether each write is seen in the time of the file: not when files are mapped into memory.
+async fn tells_of_writes(session: &mut Session) -> Result<bool, DatabaseError> {
+    match session.one(ACTION, "SELECT @@myisam_use_mmap").await {
+        Ok(answer) => Ok(answer.first().map(text).transpose()?.as_deref() == Some("0")),
+        Err(error) if error.ends_the_session() => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// [`Table::written`] as it is now.
+pub(crate) async fn written(session: &mut Session, database: &str, table: &str) -> Result<String, DatabaseError> {
+    let (schema, name) = (string(database), string(table));
+    let question =
+        format!("SELECT {WRITTEN} FROM information_schema.TABLES WHERE TABLE_SCHEMA={schema} AND TABLE_NAME={name}");
+    let answer = session.one(ACTION, &question).await?;
+    Ok(answer.first().map(text).transpose()?.unwrap_or_default())
 }
 
 async fn columns(

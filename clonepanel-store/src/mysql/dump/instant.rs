@@ -13,8 +13,8 @@ const ATTEMPTS: u32 = 3;
 /// A moment at which rows are read.
 ///
 /// The snapshot of a transaction covers the engines that have transactions. The others are held still by locks: one connection
-/// locks them until it has read them, a second one locks the rest just while the snapshot is taken, so that both are of the same
-/// moment. In one connection it cannot work, as `LOCK TABLES` ends the transaction.
+/// locks them while it reads them, for less than a second; another one locks the rest just while the snapshot is taken, so that both are
+/// of the same moment. In one connection it cannot work, as `LOCK TABLES` ends the transaction.
 #[derive(Debug)]
 pub(crate) struct Instant {
     /// In a transaction with a snapshot.
@@ -30,8 +30,8 @@ pub(crate) struct Instant {
 impl Instant {
     pub(crate) async fn take(
         address: &DatabaseAddress,
-        plain: &[&str],
-        transactional: &[&str],
+        plain: &[String],
+        transactional: &[String],
     ) -> Result<Self, DatabaseError> {
         let mut reader = Session::open(address, Purpose::Rows).await?;
         let settled = settled(&mut reader).await?;
@@ -64,12 +64,13 @@ pub(crate) async fn alone(
 ) -> Result<Option<(Session, TableInstant)>, DatabaseError> {
     let action = "locking a table";
     let mut lock = Session::open(address, Purpose::Rows).await?;
-    match lock.run(action, &lock_statement(&[&table.name])).await {
+    match lock.run(action, &lock_statement(std::slice::from_ref(&table.name), "READ LOCAL")).await {
         Ok(()) => {}
         Err(DatabaseError::Denied { .. }) => return Ok(None),
         Err(error) => return Err(error),
     }
     if table.storage != Storage::Transactional {
+        lock.hold_briefly().await?;
         return Ok(Some((lock, TableInstant::Later)));
     }
     let mut reader = Session::open(address, Purpose::Rows).await?;
@@ -91,26 +92,32 @@ pub(crate) async fn settled(session: &mut Session) -> Result<String, DatabaseErr
 
 async fn locked(
     address: &DatabaseAddress,
-    plain: &[&str],
-    transactional: &[&str],
+    plain: &[String],
+    transactional: &[String],
     reader: &mut Session,
 ) -> Result<Session, DatabaseError> {
     let mut lock = Session::open(address, Purpose::Rows).await?;
-    lock.run("locking tables", &lock_statement(plain)).await?;
-    if transactional.is_empty() {
-        reader.begin_snapshot(Holds::Page).await?;
-        return Ok(lock);
+    let mut short = None;
+    if !transactional.is_empty() {
+        // First, as only writers wait for these.
+        let mut session = Session::open(address, Purpose::Rows).await?;
+        session.run("locking tables", &lock_statement(transactional, "READ")).await?;
+        short = Some(session);
     }
-    let mut short = Session::open(address, Purpose::Rows).await?;
-    short.run("locking tables", &lock_statement(transactional)).await?;
+    lock.run("locking tables", &lock_statement(plain, "READ LOCAL")).await?;
+    lock.hold_briefly().await?;
     let begun = reader.begin_snapshot(Holds::Page).await;
     // Writers wait for this: nothing may come in between.
-    let unlocked = short.run("unlocking tables", "UNLOCK TABLES").await;
-    short.close().await;
-    begun.and(unlocked).map(|()| lock)
+    if let Some(mut short) = short {
+        let unlocked = short.run("unlocking tables", "UNLOCK TABLES").await;
+        short.close().await;
+        unlocked?;
+    }
+    begun.map(|()| lock)
 }
 
-fn lock_statement(tables: &[&str]) -> String {
-    let tables: Vec<_> = tables.iter().map(|table| format!("{} READ", quote(table))).collect();
+/// With `LOCAL` whoever only adds rows to a table of MyISAM or Aria does not wait; they are not seen.
+fn lock_statement(tables: &[String], how: &str) -> String {
+    let tables: Vec<_> = tables.iter().map(|table| format!("{} {how}", quote(table))).collect();
     format!("LOCK TABLES {}", tables.join(", "))
 }

@@ -72,6 +72,18 @@ pub(crate) struct Listing {
     ranges: RangeRecord,
 }
 
+/// How a table is read.
+enum By<'s> {
+    /// As of the common moment.
+    Common,
+    /// By who holds it still.
+    Lock,
+    /// While nobody writes to it.
+    Rest,
+    /// By another session; what is older than a moment is what it sees.
+    Other(&'s mut Session, Option<&'s str>),
+}
+
 impl Listing {
     /// Takes the moment, and reads what cannot be read as of it later on.
     pub(crate) async fn begin(
@@ -87,12 +99,17 @@ impl Listing {
         let name = address.name().to_owned();
         let mut session = Session::open(&address, Purpose::Catalogue).await?;
         let rights = Rights::read(&mut session, &name).await?;
-        let catalogue = settled_catalogue(&mut session, &name).await?;
-        let of = |storage: Storage| {
-            let tables = catalogue.tables.iter().filter(move |table| table.storage == storage);
-            tables.map(|table| table.name.as_str()).collect::<Vec<_>>()
-        };
-        let instant = Instant::take(&address, &of(Storage::Plain), &of(Storage::Transactional)).await?;
+        let mut catalogue = settled_catalogue(&mut session, &name).await?;
+        let unseen = rights.unseen(&catalogue, session.flavour(), &name);
+        let transactional = catalogue.tables.iter().filter(|table| table.storage == Storage::Transactional);
+        let transactional: Vec<_> = transactional.map(|table| table.name.clone()).collect();
+        // What nobody has written to lately is seen to be so afterwards, and others are not kept waiting.
+        let (mut held, mut rest): (Vec<_>, Vec<_>) = std::mem::take(&mut catalogue.tables)
+            .into_iter()
+            .partition(|table| is_plain(table) && table.written.is_none());
+        held.sort_by_key(|table| table.size);
+        let plain: Vec<_> = held.iter().map(|table| table.name.clone()).collect();
+        let instant = Instant::take(&address, &plain, &transactional).await?;
         let mut description = DumpDescription::new(&name);
         (description.charset, description.collation) = (catalogue.charset.clone(), catalogue.collation.clone());
         description.server = session.version().to_owned();
@@ -116,16 +133,14 @@ impl Listing {
             rights,
             now,
             description,
-            block: block_len(catalogue.tables.iter().map(|table| table.size).fold(0, u64::saturating_add)),
+            block: block_len(held.iter().chain(&rest).map(|table| table.size).fold(0, u64::saturating_add)),
             sums,
             known_ranges,
             ranges: RangeRecord::new(),
         };
         listing.root();
-        listing.unseen(&catalogue);
-        let (plain, mut rest): (Vec<_>, Vec<_>) =
-            catalogue.tables.into_iter().partition(|table| table.storage == Storage::Plain);
-        for table in plain {
+        listing.unseen(unseen);
+        for table in held {
             listing.table(table).await?;
         }
         if let Some(lock) = listing.lock.take() {
@@ -145,10 +160,10 @@ impl Listing {
         }
     }
 
-    fn unseen(&mut self, catalogue: &Catalogue) {
-        let missing = self.rights.unseen(catalogue, self.catalogue.flavour(), self.address.name());
+    fn unseen(&mut self, missing: Vec<MissingObject>) {
         for missing in &missing {
             let directory = match missing.kind {
+                ObjectKind::Table => layout::TABLES,
                 ObjectKind::Trigger => layout::TRIGGERS,
                 ObjectKind::Event => layout::EVENTS,
                 _ => layout::ROUTINES,
@@ -183,6 +198,10 @@ impl Listing {
             let outcome = if is_common { self.as_of_common(&table).await } else { self.as_of_now(&table).await };
             let error = match outcome {
                 Ok((read, instant)) => return self.table_read(&table, read, instant).await,
+                Err(DatabaseError::Busy { .. }) if is_common && self.lock.is_some() && is_plain(&table) => {
+                    self.release().await;
+                    continue;
+                }
                 Err(error) => error,
             };
             attempt += 1;
@@ -210,50 +229,65 @@ impl Listing {
         }
     }
 
+    /// Holds tables still no longer.
+    async fn release(&mut self) {
+        if let Some(lock) = self.lock.take() {
+            lock.close().await;
+            self.fuzzy = Some("readers would have waited for longer than a second".to_owned());
+        }
+    }
+
     async fn as_of_common(&mut self, table: &Table) -> Result<(TableRead, TableInstant), DatabaseError> {
-        let is_plain = table.storage == Storage::Plain;
-        let (reader, settled, instant) = match (&mut self.lock, table.storage) {
-            (_, Storage::Elsewhere) => (&mut self.common, None, TableInstant::Nowhere),
-            (Some(lock), Storage::Plain) => (lock, None, TableInstant::Common),
-            (None, Storage::Plain) => (&mut self.common, None, TableInstant::Fuzzy),
-            (_, Storage::Transactional) => (&mut self.common, Some(self.settled.as_str()), self.common_instant),
+        let (by, instant) = match (table.storage, &self.lock) {
+            (Storage::Elsewhere, _) => (By::Common, TableInstant::Nowhere),
+            (Storage::Transactional, _) => (By::Common, self.common_instant),
+            (Storage::Plain, _) if table.written.is_some() => (By::Rest, self.common_instant),
+            (Storage::Plain, Some(_)) => (By::Lock, TableInstant::Common),
+            // Without a key it is read at once.
+            (Storage::Plain, None) if table.key.is_none() => (By::Common, TableInstant::Later),
+            (Storage::Plain, None) => (By::Common, TableInstant::Fuzzy),
         };
-        let mut reading = Reading {
-            database: self.address.name(),
-            settled,
-            catalogue: &mut self.catalogue,
-            rows: &mut *reader,
-            spool: &mut self.spool,
-            directory: &self.directory,
-            time: self.now,
-            block: self.block,
-            sums: self.sums.as_ref(),
-            known: self.known_ranges.as_ref(),
-        };
-        let read = reading.table(table).await;
-        if !is_plain && read.as_ref().is_err_and(|error| !error.ends_the_session()) {
+        let read = self.read(table, by).await;
+        if table.storage != Storage::Plain && read.as_ref().is_err_and(|error| !error.ends_the_session()) {
             // What fails half way has not let go.
-            reader.let_go().await?;
+            self.common.let_go().await?;
         }
         Ok((read?, instant))
     }
 
     async fn as_of_now(&mut self, table: &Table) -> Result<(TableRead, TableInstant), DatabaseError> {
-        let (mut reader, instant, settled) = match alone(&self.address, table).await? {
-            Some((reader, instant)) => (reader, instant, None),
-            None => {
-                let mut reader = Session::open(&self.address, Purpose::Rows).await?;
-                let settled = settled(&mut reader).await?;
-                reader.begin_snapshot(Holds::Page).await?;
-                let is_plain = table.storage == Storage::Plain;
-                (reader, if is_plain { TableInstant::Fuzzy } else { TableInstant::Later }, Some(settled))
+        let is_plain = table.storage == Storage::Plain;
+        if let Some((mut reader, instant)) = alone(&self.address, table).await? {
+            let read = self.read(table, By::Other(&mut reader, None)).await;
+            reader.close().await;
+            match read {
+                Err(DatabaseError::Busy { .. }) if is_plain => {}
+                read => return Ok((read?, instant)),
             }
+        }
+        let mut reader = Session::open(&self.address, Purpose::Rows).await?;
+        let settled = settled(&mut reader).await?;
+        reader.begin_snapshot(Holds::Page).await?;
+        let read = self.read(table, By::Other(&mut reader, Some(&settled))).await;
+        reader.close().await;
+        let is_fuzzy = is_plain && table.key.is_some();
+        Ok((read?, if is_fuzzy { TableInstant::Fuzzy } else { TableInstant::Later }))
+    }
+
+    async fn read(&mut self, table: &Table, by: By<'_>) -> Result<TableRead, DatabaseError> {
+        let at_rest = matches!(by, By::Rest);
+        let (rows, settled) = match (by, &mut self.lock) {
+            (By::Other(reader, settled), _) => (reader, settled),
+            (By::Lock, Some(lock)) => (lock, None),
+            (By::Common, _) if table.storage != Storage::Transactional => (&mut self.common, None),
+            (By::Common | By::Lock | By::Rest, _) => (&mut self.common, Some(self.settled.as_str())),
         };
         let mut reading = Reading {
             database: self.address.name(),
-            settled: settled.as_deref(),
+            settled,
+            at_rest,
             catalogue: &mut self.catalogue,
-            rows: &mut reader,
+            rows,
             spool: &mut self.spool,
             directory: &self.directory,
             time: self.now,
@@ -261,9 +295,7 @@ impl Listing {
             sums: self.sums.as_ref(),
             known: self.known_ranges.as_ref(),
         };
-        let read = reading.table(table).await;
-        reader.close().await;
-        Ok((read?, instant))
+        reading.table(table).await
     }
 
     /// New connections, and a new moment for what is not read yet.
@@ -430,21 +462,31 @@ impl Listing {
     }
 }
 
+/// Whether nothing but a lock, or nobody writing to it, holds it still.
+fn is_plain(table: &Table) -> bool {
+    table.storage == Storage::Plain
+}
+
 fn table_path(name: &str) -> RelPath {
     layout::path(&format!("{}/{}.sql", layout::TABLES, file_stem(name.as_bytes())))
 }
 
-/// The catalogue, once no table in it is so young that nobody can tell whether it came under its name before the snapshot.
+/// The catalogue, once no table in it is so young that nobody can tell whether it came under its name before the snapshot. Only of a
+/// table that was not written to lately it is known when that was: what comes later shows then.
 async fn settled_catalogue(session: &mut Session, database: &str) -> Result<Catalogue, DatabaseError> {
-    for _ in 0..2 {
+    let mut attempt = 0;
+    loop {
         let settled = settled(session).await?;
-        let catalogue = Catalogue::read(session, database).await?;
-        if catalogue.tables.iter().all(|table| table.created < settled) {
+        let mut catalogue = Catalogue::read(session, database).await?;
+        attempt += 1;
+        if attempt > 2 || catalogue.tables.iter().all(|table| table.created < settled) {
+            for table in &mut catalogue.tables {
+                table.written.take_if(|written| written.as_str() >= settled.as_str());
+            }
             return Ok(catalogue);
         }
         tokio::time::sleep(YOUNG).await;
     }
-    Catalogue::read(session, database).await
 }
 
 /// The server's own clock, exact to the microsecond: no two dumps of a database are of the same time.

@@ -113,6 +113,9 @@ impl Rights {
             let why = format!("{}s cannot be seen without the right {right}", kind.word());
             missing.push(MissingObject { kind, name: None, why, mend: Some(self.mend(right, database)) });
         };
+        if !TABLE_RIGHTS.iter().any(|right| self.has(right)) {
+            miss(ObjectKind::Table, "SELECT");
+        }
         let routines = ["EXECUTE", "ALTER ROUTINE", "CREATE ROUTINE", "SHOW CREATE ROUTINE"];
         if !routines.iter().any(|right| self.has(right))
             && !has(&self.global, "SELECT")
@@ -172,6 +175,22 @@ fn matches(pattern: &str, name: &str) -> bool {
     fitted[name.len()]
 }
 
+/// Whoever has one of these on a database sees all of its tables.
+const TABLE_RIGHTS: [&str; 12] = [
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE",
+    "DROP",
+    "ALTER",
+    "INDEX",
+    "REFERENCES",
+    "TRIGGER",
+    "SHOW VIEW",
+    "CREATE VIEW",
+];
+
 /// The longest name or pattern, in characters.
 const MAX_PATTERN: usize = 128;
 
@@ -195,6 +214,7 @@ mod tests {
             size: 0,
             created: String::new(),
             all_columns: Vec::new(),
+            written: None,
         };
         let catalogue = Catalogue { tables: vec![table("a"), table("b")], ..Catalogue::default() };
         rights.unseen(&catalogue, Flavour::MariaDb, "alice_wp").into_iter().map(|missing| missing.kind).collect()
@@ -202,13 +222,13 @@ mod tests {
 
     #[test]
     fn the_ladder_of_rights() {
-        use ObjectKind::{Event, Procedure, Trigger};
+        use ObjectKind::{Event, Procedure, Table, Trigger};
         let usage = "GRANT USAGE ON *.* TO `alice`@`%` IDENTIFIED BY PASSWORD '*94BDCE'";
         for (grants, unseen) in [
             (vec![usage, "GRANT SELECT ON `alice\\_wp`.* TO `alice`@`%`"], vec![Procedure, Trigger, Event]),
             (vec![usage, "GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON `alice\\_%`.* TO `alice`@`%`"], vec![Procedure]),
             (vec![usage, "GRANT ALL PRIVILEGES ON `alice_wp`.* TO `alice`@`%` WITH GRANT OPTION"], vec![]),
-            (vec![usage, "GRANT ALL PRIVILEGES ON `bob_wp`.* TO `alice`@`%`"], vec![Procedure, Trigger, Event]),
+            (vec![usage, "GRANT ALL PRIVILEGES ON `bob_wp`.* TO `alice`@`%`"], vec![Table, Procedure, Trigger, Event]),
             (vec!["GRANT SELECT ON *.* TO 'alice'@'%'"], vec![Trigger, Event]),
             (vec!["GRANT ALL PRIVILEGES ON *.* TO 'alice'@'%'"], vec![]),
             (
@@ -216,15 +236,15 @@ mod tests {
                     "GRANT TRIGGER, EXECUTE ON `alice_wp`.`a` TO x",
                     "GRANT TRIGGER (`c`), SELECT ON `alice_wp`.`b` TO x",
                 ],
-                vec![Procedure, Trigger, Event],
+                vec![Table, Procedure, Trigger, Event],
             ),
             (
                 vec!["GRANT TRIGGER ON `alice_wp`.`a` TO x", "GRANT TRIGGER ON `alice_wp`.`b` TO x"],
-                vec![Procedure, Event],
+                vec![Table, Procedure, Event],
             ),
             (
                 vec!["GRANT PROXY ON ''@'%' TO 'root'@'localhost'", "GRANT `role` TO `alice`@`%`"],
-                vec![Procedure, Trigger, Event],
+                vec![Table, Procedure, Trigger, Event],
             ),
         ] {
             assert_eq!(kinds(&rights(&grants)), unseen, "{grants:?}");

@@ -177,7 +177,8 @@ fn key_names(table: &Table, key: &Key) -> Vec<String> {
     key.columns.iter().filter_map(|&at| Some(quote(&table.columns.get(at)?.name))).collect()
 }
 
-/// All rows of a table, in no order. Until they are all read, whoever wants to alter the table waits.
+/// All rows of a table, in no order. Until they are all read, whoever wants to alter the table waits, or to change rows where the engine has
+/// no transactions, and everybody else for them: there is no other way without a key, but to read fast.
 #[derive(Debug)]
 pub(crate) struct AllRows<'a> {
     table: &'a Table,

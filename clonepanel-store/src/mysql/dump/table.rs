@@ -12,7 +12,7 @@ use super::{
         },
         session::{Holds, Purpose, Session, string, text},
     },
-    catalogue::{Catalogue, Key, Storage, Table, fields},
+    catalogue::{Catalogue, Key, Storage, Table, fields, written},
     known_ranges::{KnownRanges, RangeSums},
     row_files::{RowFile, RowFiles, sum},
     rows::{AllRows, Pages, RowText, count},
@@ -40,6 +40,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) database: &'a str,
     /// A table that was made before this is the one that the rows' session sees; `None` when that is known otherwise.
     pub(crate) settled: Option<&'a str>,
+    /// Whether nobody may write to it meanwhile.
+    pub(crate) at_rest: bool,
     pub(crate) catalogue: &'a mut Session,
     pub(crate) rows: &'a mut Session,
     pub(crate) spool: &'a mut Spool,
@@ -75,7 +77,9 @@ impl Reading<'_> {
             }
             None => true,
         };
-        if !is_same || !is_settled {
+        let is_at_rest = !self.at_rest
+            || table.written.as_ref() == Some(&written(self.catalogue, self.database, &table.name).await?);
+        if !is_same || !is_settled || !is_at_rest {
             return Err(changed());
         }
         Ok(TableRead { definition, sum: sum(&files), files, ranges })
