@@ -36,7 +36,8 @@ pub use format::{
     description::{DumpDescription, DumpedObject, DumpedTable, MissingObject, TableInstant},
 };
 pub use import::{
-    AdaptedObject, DatabaseImport, EventState, ImportError, ImportReport, ImportedTable, Placement, RefusedObject,
+    AdaptedObject, DanglingRows, DatabaseImport, EventState, ImportError, ImportReport, ImportedTable, Placement,
+    RefusedObject,
 };
 pub use versions::{
     ColumnChange, DatabaseDiff, RowChange, RowHistory, RowIdentity, RowVersion, TableDiff, VersionsError,

@@ -8,5 +8,5 @@ mod shadow;
 mod sink;
 mod target;
 
-pub use report::{AdaptedObject, ImportError, ImportReport, ImportedTable, RefusedObject};
+pub use report::{AdaptedObject, DanglingRows, ImportError, ImportReport, ImportedTable, RefusedObject};
 pub use sink::{DatabaseImport, EventState, Placement};

@@ -12,7 +12,8 @@ use clonepanel_core::{
     tree::{self, TreeSource},
 };
 use clonepanel_store::mysql::{
-    DatabaseError, DatabaseImport, DatabaseSource, EventState, ImportError, ImportReport, Placement,
+    DanglingRows, DatabaseAddress, DatabaseError, DatabaseImport, DatabaseSource, EventState, ImportError,
+    ImportReport, Placement,
 };
 use clonepanel_tests::{MariaDb, SqlServer};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -180,10 +181,46 @@ fn only_the_wanted_tables_are_made() {
     assert_eq!((report.refused, report.redefined), (vec![], vec![]));
     assert_eq!(report.untouched, ["goods", "own"]);
     assert_eq!(server.ask("live", "SELECT max(version) FROM goods").trim(), "1");
+    assert_eq!(report.dangling, []);
     // With its trigger, its tie to another table, and without the view.
     assert!(server.ask("live", "SHOW CREATE TRIGGER counted").contains("SET @counted = 2"));
     assert!(server.ask("live", "SHOW CREATE TABLE orders").contains("of_good"));
     assert!(!tables(&server, "live").contains("newest"));
+}
+
+#[test]
+fn rows_that_refer_to_nothing_are_told() {
+    let server = MariaDb::start();
+    server.run("", SHOP);
+    server.run("shop", "INSERT INTO orders VALUES (2, 2500), (3, NULL)");
+    let report = run(async {
+        let import = DatabaseImport::begin(root(&server, "live"), Placement::Replace).await.unwrap();
+        let import = import.tables(["orders".to_owned()]);
+        tree::copy(&DatabaseSource::new(root(&server, "shop")), &import, &()).await.unwrap();
+        import.finish().await.unwrap()
+    });
+    let (table, key, to) = ("orders".to_owned(), "of_good".to_owned(), "goods".to_owned());
+    assert_eq!(report.dangling, [DanglingRows { table, key, to, rows: 1 }]);
+    assert_eq!(server.ask("live", "SELECT count(*) FROM orders"), "3\n");
+}
+
+/// Shared hosts keep a log of changes, and then only who has every right may make triggers.
+#[test]
+fn a_host_that_takes_no_triggers_is_told_of() {
+    let server = MariaDb::start_with(&["--log-bin", "--server-id=1"]);
+    server.run("", SHOP);
+    server.run("", "CREATE USER alice; GRANT ALL ON live.* TO alice");
+    server.run("shop", "CREATE FUNCTION one() RETURNS int DETERMINISTIC RETURN 1");
+    let address = DatabaseAddress::socket(server.socket(), "live", "alice");
+    let report = run(async {
+        let import = DatabaseImport::begin(address, Placement::Replace).await.unwrap();
+        tree::copy(&DatabaseSource::new(root(&server, "shop")), &import, &()).await.unwrap();
+        import.finish().await.unwrap()
+    });
+    let refused: Vec<_> = report.refused.iter().map(|refused| refused.name.as_str()).collect();
+    assert_eq!(refused, ["one", "counted"]);
+    assert!(report.refused.iter().all(|refused| refused.why.contains("1419")), "{:?}", report.refused);
+    assert_eq!((report.tables.len(), report.objects), (2, 1), "the tables and the view are there");
 }
 
 #[test]

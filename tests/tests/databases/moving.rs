@@ -2,7 +2,7 @@
 
 use super::{Dumped, dumped::root};
 use clonepanel_core::tree::{Listed, TreeSource as _};
-use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, TableInstant};
+use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DumpDescription, TableInstant};
 use clonepanel_tests::{MariaDb, MySql, Proxy, SqlServer};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -312,4 +312,39 @@ fn a_network_that_falls_silent_holds_nobody_up() {
         dump.abort();
         runtime.shutdown_background();
     }
+}
+
+/// Hosts end connections that they find too long.
+#[test]
+fn a_connection_that_is_ended_costs_the_common_moment() {
+    let server = MariaDb::start();
+    server.run("", STORM);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let source = DatabaseSource::new(root(&server, "storm"));
+        let mut entries = source.entries().await.unwrap();
+        let mut tables = 0;
+        let mut described = None;
+        while let Some(listed) = entries.next().await.unwrap() {
+            let Listed::Entry(entry) = listed else { panic!("{listed:?}") };
+            let path = entry.path.to_string();
+            if path.starts_with("00-schema/20-tables/") {
+                tables += 1;
+            }
+            if tables == 2 && path.starts_with("00-schema/20-tables/") {
+                let ours = server.ask("", "SELECT id FROM information_schema.processlist WHERE db='storm'");
+                assert!(ours.lines().count() >= 2, "{ours}");
+                ours.lines().for_each(|id| server.run("", &format!("KILL {id}")));
+            }
+            if path == "dump.json" {
+                let mut stream = source.open(&entry.path).await.unwrap();
+                described = stream.read().await.unwrap();
+            }
+        }
+        let description = DumpDescription::parse(&described.unwrap()).unwrap();
+        let instants: Vec<_> = description.tables.iter().map(|table| (table.instant, table.rows)).collect();
+        let later = instants.iter().filter(|(instant, _)| *instant == TableInstant::Later).count();
+        assert_eq!((instants.len(), later, description.missing.len()), (4, 2, 0), "{instants:?}");
+        assert_eq!(instants.iter().map(|(_, rows)| rows).sum::<u64>(), 14_000);
+    });
 }

@@ -31,6 +31,15 @@ fn a_stock_client_loads_a_dump_and_nothing_is_different() {
     assert_eq!(dumped.problems, []);
     assert_eq!(dumped.description().missing, []);
 
+    // What cannot be in a dump is said in it.
+    let remarks = |name: &str| {
+        let tables = dumped.description().tables;
+        tables.into_iter().find(|table| table.name == name).unwrap().remarks
+    };
+    assert_eq!(remarks("versioned"), ["older versions of its rows are not here"]);
+    assert_eq!(remarks("merged"), ["its rows live elsewhere and are not here"]);
+    assert_eq!(remarks("numbers"), Vec::<String>::new());
+
     create(&server, "again");
     // It may be any client with any settings: what the files need they say.
     let _ = server.client(

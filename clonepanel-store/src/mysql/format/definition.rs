@@ -189,6 +189,39 @@ impl TableDefinition {
     }
 }
 
+/// A foreign key, as its clause has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForeignKey {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<String>,
+    /// The database of the table that it refers to, if it is another one.
+    pub(crate) database: Option<String>,
+    pub(crate) table: String,
+    pub(crate) referenced: Vec<String>,
+}
+
+impl ForeignKey {
+    /// Takes a clause of [`TableDefinition::detached`]; `None` when it is another one.
+    pub(crate) fn read(clause: &str) -> Option<Self> {
+        let statement = Statement::read(clause, Dialect::default())?;
+        let end = statement.tokens.len();
+        let foreign = (0..end).find(|&at| statement.are_words(at, &["FOREIGN", "KEY"]))?;
+        let to = (foreign..end).find(|&at| statement.is_word(at, "REFERENCES"))?;
+        let (database, table) = match statement.is_symbol(to + 2, b'.') {
+            true => (Some(statement.name(to + 1)?), to + 3),
+            false => (None, to + 1),
+        };
+        let key = Self {
+            name: statement.name(1).filter(|_| statement.is_word(0, "CONSTRAINT")).unwrap_or_default(),
+            columns: names_in_brackets(&statement, foreign, to),
+            database,
+            table: statement.name(table)?,
+            referenced: names_in_brackets(&statement, table, end),
+        };
+        (!key.columns.is_empty() && key.columns.len() == key.referenced.len()).then_some(key)
+    }
+}
+
 /// The clauses between the outer brackets of a table's definition: each from its first token to the comma or bracket behind it.
 pub(crate) fn clauses(statement: &Statement<'_>) -> Option<Vec<(usize, usize)>> {
     let (mut clauses, mut depth, mut begin) = (Vec::new(), 0u32, 4);

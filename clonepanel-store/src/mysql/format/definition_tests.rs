@@ -27,6 +27,19 @@ fn a_table_loses_its_counter_and_nothing_else() {
 }
 
 #[test]
+fn foreign_keys_are_read() {
+    let clause =
+        "CONSTRAINT `of``x` FOREIGN KEY (`a`,`b`) REFERENCES `other`.`REFERENCES` (`c`, `d`) ON DELETE CASCADE";
+    let key = ForeignKey::read(clause).unwrap();
+    assert_eq!((&*key.name, key.database.as_deref(), &*key.table), ("of`x", Some("other"), "REFERENCES"));
+    assert_eq!((key.columns.join(","), key.referenced.join(",")), ("a,b".to_owned(), "c,d".to_owned()));
+    assert_eq!(ForeignKey::read("FOREIGN KEY (`a`) REFERENCES `t` (`b`)").unwrap().name, "");
+    for other in ["CONSTRAINT `c` CHECK (`a` > 0)", "FOREIGN KEY (`a`) REFERENCES `t` (`b`,`c`)", "KEY `a` (`b`)"] {
+        assert_eq!(ForeignKey::read(other), None, "{other}");
+    }
+}
+
+#[test]
 fn a_table_is_detached_from_others() {
     let definition = TableDefinition::read("a`;b", TABLE).unwrap();
     let (text, ties) = definition.detached("new", false).unwrap();

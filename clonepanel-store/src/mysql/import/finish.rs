@@ -4,10 +4,13 @@ use super::{
     super::{
         DatabaseError, DumpDescription, DumpedObject, DumpedTable, ObjectKind, TableInstant,
         dump::read_sum,
-        format::name::{file_stem, quote},
+        format::{
+            definition::ForeignKey,
+            name::{file_stem, quote},
+        },
         session::text,
     },
-    report::{AdaptedObject, ImportError, ImportReport, ImportedTable, RefusedObject},
+    report::{AdaptedObject, DanglingRows, ImportError, ImportReport, ImportedTable, RefusedObject},
     rows::RowLoader,
     shadow,
     sink::{ArrivedTable, DatabaseImport, EventState, Inner, Try, line},
@@ -252,9 +255,40 @@ async fn tie(
                 name: table.name.clone(),
                 why: format!("its foreign keys and conditions are not all there: {}", error.line()),
             });
+            continue;
+        }
+        // They were made without a look at the rows.
+        for key in table.ties.iter().filter_map(|tie| ForeignKey::read(tie)) {
+            let rows = dangling(inner, &table.name, &key).await?;
+            if rows > 0 {
+                report.dangling.push(DanglingRows { table: table.name.clone(), key: key.name, to: key.table, rows });
+            }
         }
     }
     Ok(())
+}
+
+/// How many rows refer to rows that are not there.
+async fn dangling(inner: &Inner, table: &str, key: &ForeignKey) -> Result<u64, DatabaseError> {
+    let columns: Vec<_> = key.columns.iter().map(|column| quote(column)).collect();
+    let known = columns.iter().map(|column| format!("here.{column} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
+    let pairs = columns.iter().zip(&key.referenced);
+    let same = pairs.map(|(column, there)| format!("there.{}=here.{column}", quote(there))).collect::<Vec<_>>();
+    let (database, to) = (key.database.as_deref().unwrap_or(inner.target.database()), &key.table);
+    let question = format!(
+        "SELECT COUNT(*) FROM {} here WHERE {known} AND NOT EXISTS (SELECT 1 FROM {}.{} there WHERE {})",
+        quote(table),
+        quote(database),
+        quote(to),
+        same.join(" AND ")
+    );
+    let action = "looking for rows that refer to nothing";
+    match inner.target.one(action, &question).await {
+        Ok(answer) => Ok(answer.first().map(text).transpose()?.and_then(|rows| rows.parse().ok()).unwrap_or(0)),
+        Err(error) if error.ends_the_session() => Err(error),
+        // The other table may be one that is not there, or of another owner: then the server has said so before.
+        Err(_) => Ok(0),
+    }
 }
 
 /// Makes everything that is no table, in the order of paths. What the server does not take is told.

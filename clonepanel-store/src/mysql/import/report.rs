@@ -15,6 +15,8 @@ pub struct ImportReport {
     pub refused: Vec<RefusedObject>,
     /// Objects that had another definer where the dump was taken, and who that was: now it is the user of the import.
     pub redefined: Vec<(String, String)>,
+    /// Rows that refer to rows which are not there. They are as in the dump; the others may be of a table that was not restored with them.
+    pub dangling: Vec<DanglingRows>,
     /// What has another definition here than in the dump, as this server knows no such thing.
     pub adapted: Vec<AdaptedObject>,
     /// What the dump lacked from the beginning.
@@ -30,6 +32,20 @@ pub struct ImportedTable {
     /// Its name.
     pub name: String,
     /// How many rows it has, counted after they were written.
+    pub rows: u64,
+}
+
+/// Rows of a table that refer to rows which are not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct DanglingRows {
+    /// The table.
+    pub table: String,
+    /// The name of the foreign key.
+    pub key: String,
+    /// The table that it refers to.
+    pub to: String,
+    /// How many rows.
     pub rows: u64,
 }
 

@@ -21,7 +21,8 @@ use clonepanel_core::{
     time::SystemClock,
 };
 use clonepanel_store::mysql::{
-    AdaptedObject, DatabaseAddress, DatabaseError, DatabaseImport, DatabaseSource, ImportError, ImportReport, Placement,
+    AdaptedObject, DanglingRows, DatabaseAddress, DatabaseError, DatabaseImport, DatabaseSource, ImportError,
+    ImportReport, Placement,
 };
 use dump::Dump;
 use plan::Plan;
@@ -211,6 +212,16 @@ fn tell(context: &Context, dump: &Dump, target: &Target, report: &ImportReport) 
         output.note(format_args!("{} was defined by {}, and now by who restored it", shown(name), shown(definer)));
     }
     tell_adapted(context, &report.adapted);
+    for DanglingRows { table, key, to, rows } in &report.dangling {
+        output.event(&json!({ "event": "dangling", "table": table, "key": key, "to": to, "rows": rows }));
+        output.warn(format_args!(
+            "{} of {} {} to rows of {} that are not there",
+            show::counted(*rows, "row"),
+            shown(table),
+            if *rows == 1 { "refers" } else { "refer" },
+            shown(to),
+        ));
+    }
     if target.keeps_events_quiet() && dump.has_events() {
         output.note("events are disabled: ALTER EVENT ... ENABLE lets them run");
     }
