@@ -27,7 +27,7 @@ mod probe;
 mod quorum;
 mod watch;
 
-pub use observation::{Class, MAX_DETAIL, Observation};
+pub use observation::{Class, MAX_DETAIL, Observation, Phases};
 pub use probe::{HealthProbe, ProbeError};
 pub use quorum::{Life, Quorum, Reason, Verdict, Vote};
 pub use watch::{State, Transition, Watch, WatchPolicy};

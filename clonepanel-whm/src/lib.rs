@@ -3,6 +3,8 @@
 //! [`WhmClient`] speaks WHM's API 1, and an account's UAPI through it, over TLS that is never unchecked; [`WhmDns`] is a
 //! [`DnsProvider`](clonepanel_core::dns::DnsProvider) on top of it.
 //!
+//! [`HttpProbe`], [`CertificateProbe`] and [`BannerProbe`] look at a site as its visitors do.
+//!
 //! [`Proof`] asks the authoritative name servers directly what they answer.
 //!
 //! A write whose answer is lost is never sent again blindly: the zone is read back and compared. What the server tells is
@@ -14,6 +16,7 @@ mod envelope;
 mod error;
 mod loose;
 mod options;
+mod probe;
 mod proof;
 mod refusals;
 mod tls;
@@ -22,4 +25,5 @@ pub use client::WhmClient;
 pub use dns::WhmDns;
 pub use error::WhmError;
 pub use options::{Trust, WhmOptions};
+pub use probe::{BannerProbe, CertificateProbe, HttpProbe};
 pub use proof::{DnsTransport, Finding, Proof, ServerProof, all_keys};

@@ -14,7 +14,36 @@ pub struct Observation {
     pub class: Class,
     /// How long it took.
     pub latency: Duration,
+    /// How far it got when.
+    pub phases: Phases,
     detail: String,
+}
+
+/// How long after its beginning each phase of a look was over. What it did not get to, or has not, is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Phases {
+    /// The name has an address.
+    pub resolved: Option<Duration>,
+    /// There is a connection.
+    pub connected: Option<Duration>,
+    /// It is encrypted, and the server is who it should be.
+    pub encrypted: Option<Duration>,
+    /// The answer has begun.
+    pub answered: Option<Duration>,
+}
+
+impl Phases {
+    /// What has not come, in a word or two.
+    #[must_use]
+    pub const fn missing(&self) -> &'static str {
+        match (self.resolved, self.connected, self.answered) {
+            (None, _, _) => "no address",
+            (_, None, _) => "no connection",
+            (_, _, None) => "no answer",
+            _ => "no end of the answer",
+        }
+    }
 }
 
 /// What kind of answer there was.
@@ -85,7 +114,14 @@ impl Observation {
         let detail = detail.as_ref();
         let mut text = Escaped(detail.get(..MAX_DETAIL).unwrap_or(detail)).to_string();
         text.truncate(text.floor_char_boundary(MAX_DETAIL));
-        Self { class, latency, detail: text }
+        Self { class, latency, phases: Phases::default(), detail: text }
+    }
+
+    /// With its phases.
+    #[must_use]
+    pub const fn phases(mut self, phases: Phases) -> Self {
+        self.phases = phases;
+        self
     }
 
     /// More about it, in one line that is safe on a terminal, at most [`MAX_DETAIL`] bytes; empty for none.
@@ -105,5 +141,10 @@ mod tests {
         assert!(long.detail().len() <= MAX_DETAIL && !long.detail().contains(char::is_control));
         assert_eq!(Observation::new(Class::Good, Duration::ZERO, "fine").detail(), "fine");
         assert!(!Class::Slow.is_failure() && Class::Overload.is_failure());
+        let mut phases = Phases::default();
+        assert_eq!(phases.missing(), "no address");
+        (phases.resolved, phases.connected) = (Some(Duration::ZERO), Some(Duration::ZERO));
+        assert_eq!(phases.missing(), "no answer");
+        assert_eq!(long.phases(phases).phases, phases);
     }
 }
