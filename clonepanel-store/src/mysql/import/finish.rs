@@ -274,7 +274,7 @@ async fn dangling(inner: &Inner, table: &str, key: &ForeignKey) -> Result<u64, D
     let known = columns.iter().map(|column| format!("here.{column} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
     let pairs = columns.iter().zip(&key.referenced);
     let same = pairs.map(|(column, there)| format!("there.{}=here.{column}", quote(there))).collect::<Vec<_>>();
-    let (database, to) = (key.database.as_deref().unwrap_or(inner.target.database()), &key.table);
+    let (database, to) = (key.database.as_deref().unwrap_or_else(|| inner.target.database()), &key.table);
     let question = format!(
         "SELECT COUNT(*) FROM {} here WHERE {known} AND NOT EXISTS (SELECT 1 FROM {}.{} there WHERE {})",
         quote(table),
