@@ -14,6 +14,7 @@ use crate::{
     transport::{PullRequest, TransferReport, Transport, TransportError},
     tree::{self, TreeSource},
 };
+use futures_util::future::try_join;
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// Makes a snapshot of one source from its parts: what a transport pulls, and trees such as database dumps.
@@ -164,8 +165,8 @@ impl BackupJob {
         self
     }
 
-    /// Makes the snapshot: begins it, transfers each part in turn, and commits it, which judges it. The observer sees paths as the
-    /// parts have them.
+    /// Makes the snapshot: begins it, transfers the parts, and commits it, which judges it. What transports pull comes one after the
+    /// other, and so do trees, both at the same time. The observer sees paths as the parts have them.
     ///
     /// # Errors
     /// [`BackupError`] names the phase; no snapshot was made then, and what was received may speed up the next try.
@@ -204,36 +205,52 @@ impl BackupJob {
         observer: &dyn Observer,
     ) -> Result<Vec<PartOutcome>, BackupError> {
         let since = writer.base().and_then(|base| base.source_clock);
-        let mut parents = BTreeSet::new();
-        let mut outcomes = Vec::new();
-        for Part { prefix, origin } in &self.parts {
-            let transferred = transfer_part(writer, prefix, origin, since, &mut parents, observer).await;
-            let (report, wide_dirs) = transferred.map_err(|source| BackupError::Part {
-                source_name: self.source.clone(),
-                prefix: prefix.clone(),
-                source,
-            })?;
-            outcomes.push(PartOutcome { prefix: prefix.clone(), report, wide_dirs });
+        self.make_parents(writer).await?;
+        let lane = |is_lane: fn(&Origin) -> bool| async move {
+            let mut outcomes = Vec::new();
+            for (place, part) in self.parts.iter().enumerate().filter(|(_, part)| is_lane(&part.origin)) {
+                let transferred = transfer_part(writer, part, since, observer).await;
+                let (report, wide_dirs) = transferred.map_err(|source| self.failed(&part.prefix, source))?;
+                outcomes.push((place, PartOutcome { prefix: part.prefix.clone(), report, wide_dirs }));
+            }
+            Ok(outcomes)
+        };
+        // Two things at a time, as each mostly waits for another server.
+        let pulls = lane(|origin| matches!(origin, Origin::Pull(..)));
+        let trees = lane(|origin| matches!(origin, Origin::Tree(..)));
+        let (pulled, copied) = try_join(pulls, trees).await?;
+        let mut outcomes = [pulled, copied].concat();
+        outcomes.sort_by_key(|(place, _)| *place);
+        Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    }
+
+    /// What is above the parts.
+    async fn make_parents(&self, writer: &dyn SnapshotWriter) -> Result<(), BackupError> {
+        let mut made = BTreeSet::new();
+        for Part { prefix, .. } in &self.parts {
+            let above = std::iter::successors(prefix.parent(), RelPath::parent).filter(|parent| !parent.is_root());
+            let mut above: Vec<_> = above.filter(|parent| !made.contains(parent)).collect();
+            above.reverse();
+            for parent in above {
+                let offered = tree::TreeSink::offer(&writer, &Entry::dir(parent.clone())).await;
+                offered.map_err(|error| self.failed(prefix, TransportError::Sink(error)))?;
+                made.insert(parent);
+            }
         }
-        Ok(outcomes)
+        Ok(())
+    }
+
+    fn failed(&self, prefix: &RelPath, source: TransportError) -> BackupError {
+        BackupError::Part { source_name: self.source.clone(), prefix: prefix.clone(), source }
     }
 }
 
 async fn transfer_part(
     writer: &dyn SnapshotWriter,
-    prefix: &RelPath,
-    origin: &Origin,
+    Part { prefix, origin }: &Part,
     since: Option<Timestamp>,
-    parents: &mut BTreeSet<RelPath>,
     observer: &dyn Observer,
 ) -> Result<(TransferReport, Vec<(RelPath, u64)>), TransportError> {
-    let above = std::iter::successors(prefix.parent(), RelPath::parent).filter(|parent| !parent.is_root());
-    let mut above: Vec<_> = above.filter(|parent| !parents.contains(parent)).collect();
-    above.reverse();
-    for parent in above {
-        tree::TreeSink::offer(&writer, &Entry::dir(parent.clone())).await.map_err(TransportError::Sink)?;
-        parents.insert(parent);
-    }
     let sink = PartSink::new(prefix.clone(), &writer);
     let report = match origin {
         Origin::Pull(transport, request) => transport.pull(&request.clone().since(since), &sink, observer).await?,
