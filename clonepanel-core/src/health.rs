@@ -22,11 +22,13 @@
 //! assert!(!verdict.may_act);
 //! ```
 
+mod agenda;
 mod observation;
 mod probe;
 mod quorum;
 mod watch;
 
+pub use agenda::{Agenda, Due};
 pub use observation::{Class, MAX_DETAIL, Observation, Phases};
 pub use probe::{HealthProbe, ProbeError};
 pub use quorum::{Life, Quorum, Reason, Verdict, Vote};

@@ -8,6 +8,7 @@ mod backup;
 mod copies;
 mod copying;
 mod dns_cluster;
+mod monitor;
 mod part;
 mod prune;
 mod push_plan;
@@ -23,6 +24,7 @@ pub use copying::{Copied, CopyFailure};
 pub use dns_cluster::{
     ClusterPlan, ClusterRefused, CopyChange, CopyOutcome, DnsCluster, Nameservers, ZoneCopy, is_validation,
 };
+pub use monitor::{Monitor, MonitorEvent, MonitorObserver, Target};
 pub use prune::{PruneError, PruneJob, PruneOutcome};
 pub use push_plan::PushPlan;
 pub use replicate::{ReplicateError, ReplicateJob, ReplicateOutcome, ReplicatePlan};

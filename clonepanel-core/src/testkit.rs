@@ -8,6 +8,7 @@
 //!   to show that the rules bite;
 //! - [`Gated`] with [`Faulty`] or [`Yields`]: an error at the n-th call, a point to cancel at every call;
 //! - [`cancel_everywhere`]: an operation dropped after 0, 1, 2, … polls;
+//! - [`VirtualTimer`] and [`ScriptedProbe`]: a year of monitoring in a second;
 //! - [`generator`]: seeded random trees and edits; [`materialise`] writes them to disk, [`scan`] reads a directory back,
 //!   [`differences`] compares.
 //!
@@ -23,14 +24,18 @@ pub mod dns;
 mod gate;
 pub mod generator;
 pub mod saboteur;
+mod scripted_probe;
 pub mod store;
 pub mod transport;
+mod virtual_timer;
 
 pub use cancel::{cancel_everywhere, run_for};
 pub use compare::{differences, owner_differences, read_tree};
 #[cfg(unix)]
 pub use disk::{materialise, scan};
 pub use gate::{Call, Fault, Faulty, Gate, Gated, Yields};
+pub use scripted_probe::ScriptedProbe;
+pub use virtual_timer::VirtualTimer;
 
 use crate::path::RelPath;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! [`Timestamp`]: a moment with nanoseconds, in UTC, before and after 1970.
 
+use async_trait::async_trait;
 use std::{
     fmt,
     time::{Duration, SystemTime},
@@ -165,6 +166,19 @@ impl From<SystemTime> for Timestamp {
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+}
+
+/// Lets time pass. Jobs that wait are given one, so that tests need not: they bring their own runtime's timer.
+#[async_trait]
+pub trait Timer: Clock {
+    /// The time since any beginning, by a clock that only goes forwards and knows nothing of the calendar.
+    fn elapsed(&self) -> Duration;
+
+    /// Waits until [`Self::elapsed`] has come to `until`; not at all when it has.
+    ///
+    /// # Cancel safety
+    /// Harmless to drop.
+    async fn sleep_until(&self, until: Duration);
 }
 
 /// The clock of this machine.
