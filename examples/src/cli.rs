@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::command::{
-    agent, backup, cat, check, diff, dns, history, init, ls, prune, replicate, restore, snapshots, verify,
+    agent, backup, cat, check, diff, dns, history, init, ls, monitor, prune, replicate, restore, snapshots, verify,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -56,6 +56,7 @@ pub(crate) enum Command {
     History(history::History),
     Init(init::Init),
     Ls(ls::Ls),
+    Monitor(monitor::MonitorCommand),
     Prune(prune::Prune),
     Replicate(replicate::Replicate),
     Restore(restore::Restore),

@@ -9,6 +9,7 @@ pub(crate) mod dns;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod ls;
+pub(crate) mod monitor;
 pub(crate) mod prune;
 pub(crate) mod replicate;
 pub(crate) mod restore;

@@ -14,6 +14,7 @@ mod nearest;
 mod output;
 mod selector;
 mod signal;
+mod timer;
 mod within;
 mod zone;
 
@@ -22,6 +23,7 @@ use cli::{Cli, Command};
 use context::Context;
 use failure::{Exit, Failure, Outcome};
 use output::{Audience, Output};
+use serde_json::json;
 use std::{
     env,
     io::{self, Write},
@@ -74,6 +76,10 @@ fn run(cli: &Cli, output: &Arc<Output>) -> Result<Outcome, Failure> {
     match &cli.command {
         // The last step of a commit may have been taken all the same.
         Command::Backup(backup) => runtime_for_the_end()?.block_on(backup.end_stopped(&context, start, failure)),
+        // That is how it ends.
+        Command::Monitor(monitor) if monitor.is_endless() => {
+            Ok(Outcome::new(Exit::Done, json!({ "stopped_by": name })))
+        }
         _ => Err(failure),
     }
 }
@@ -101,6 +107,7 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<Outcome, Failure> {
         Command::History(command) => command.run(context).await,
         Command::Init(command) => command.run(&cli.common, &context.output),
         Command::Ls(command) => command.run(context).await,
+        Command::Monitor(command) => command.run(context).await,
         Command::Prune(command) => command.run(context).await,
         Command::Replicate(replicate) => replicate.run(context).await,
         Command::Restore(command) => command.run(context).await,

@@ -96,7 +96,10 @@ impl Agenda {
         // What was missed is not made up for.
         let regular = if regular > now { regular } else { now.saturating_add(entry.interval) };
         let soon = sooner.map(|sooner| now.saturating_add(sooner));
-        entry.due = soon.map_or(regular.saturating_add(entry.interval.mul_f64(disorder)), |soon| soon.min(regular));
+        entry.due = match soon {
+            Some(soon) => soon.min(regular),
+            None => regular.saturating_add(entry.interval.mul_f64(disorder)),
+        };
         self.waiting.insert((entry.due, number));
         let server = entry.server.clone();
         if let Some(server) = self.servers.get_mut(&server) {

@@ -1,7 +1,7 @@
 //! [`Quorum`]: what several vantages see together.
 
 use super::{observation::Class, watch::State};
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 /// What one vantage says of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,22 @@ pub enum Reason {
     TooFewVantages,
     /// Too few of those who see it down have ever seen it up: the probes may be wrong, and not the server.
     NeverSeenUp,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NobodySees => "nobody can tell",
+            Self::Agreed => "nobody sees it down",
+            Self::EnoughSeeItDown => "enough see it down",
+            Self::TooFewSeeItDown => "too few see it down",
+            Self::SomebodySeesItUp => "somebody had a good answer just now",
+            Self::ItIsAlive => "it gave a sign of life by another way",
+            Self::Flapping => "it goes up and down all the time",
+            Self::TooFewVantages => "seen from too few places to act on it",
+            Self::NeverSeenUp => "it was never seen up, so the probe may be wrong",
+        })
+    }
 }
 
 impl Default for Quorum {

@@ -4,7 +4,7 @@ use super::{
     observation::{Class, Observation},
     quorum::Vote,
 };
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 /// How many of the last looks tell whether a server flaps.
 const REMEMBERED: usize = 20;
@@ -30,6 +30,26 @@ pub enum State {
     Down,
     /// It was down, and has not been up for long enough to be trusted.
     Recovering,
+}
+
+impl State {
+    /// In a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Failing => "failing",
+            Self::Down => "down",
+            Self::Recovering => "recovering",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
 }
 
 /// When a state becomes another.

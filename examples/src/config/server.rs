@@ -10,6 +10,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) name: String,
+    /// Where its sites answer.
+    pub(crate) addresses: Vec<IpAddr>,
     pub(crate) ssh: Ssh,
     /// How many transfers it bears at a time.
     pub(crate) transfers: u32,
@@ -43,7 +45,7 @@ pub(crate) struct Whm {
 
 impl Server {
     pub(super) fn read(name: String, mut section: Section<'_>) -> Result<Self, ConfigError> {
-        section.check::<Vec<IpAddr>>("addresses")?;
+        let addresses = section.optional::<Vec<IpAddr>>("addresses")?.unwrap_or_default();
         let ssh = match section.section("ssh")? {
             Some(ssh) => Ssh::read(ssh)?,
             None => return Err(section.missing("ssh").hint("ssh = { host = \"alpha.example.net\" }")),
@@ -56,7 +58,7 @@ impl Server {
             None => (1, None),
         };
         section.finish()?;
-        Ok(Self { name, ssh, transfers, bandwidth, whm, nameservers })
+        Ok(Self { name, addresses, ssh, transfers, bandwidth, whm, nameservers })
     }
 }
 

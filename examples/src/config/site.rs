@@ -1,7 +1,7 @@
 //! `[site."NAME"]`: a web site, its accounts and what is kept of them.
 
 use super::{
-    ConfigError, Server, retention,
+    ConfigError, Monitor, Server, retention,
     secret::SecretSource,
     section::{Document, Located, Section},
 };
@@ -24,7 +24,9 @@ pub(crate) struct Site {
     pub(crate) spare: Option<Account>,
     /// The common policy, with what the site has of its own.
     pub(crate) retention: Option<RetentionPolicy>,
-    /// Sections of commands that this version does not have.
+    /// How it is watched, if it is.
+    pub(crate) monitor: Option<Monitor>,
+    /// What this version does not have.
     pub(crate) unused: Vec<&'static str>,
 }
 
@@ -111,15 +113,13 @@ impl Site {
         let own = retention.map(|section| retention::read(section, common)).transpose()?;
         let retention = own.or_else(|| common.cloned());
         let mut unused = Vec::new();
-        if let Some(monitor) = monitor {
-            check_monitor(monitor)?;
-            unused.push("monitor");
-        }
+        let monitor = monitor.map(|section| Monitor::read(source.as_str(), section)).transpose()?;
+        unused.extend(monitor.iter().flat_map(|monitor| monitor.unused.iter().copied()));
         if let Some(failover) = failover {
             check_failover(failover)?;
             unused.push("failover");
         }
-        Ok(Self { name: source, primary: primary_account, spare: spare_account, retention, unused })
+        Ok(Self { name: source, primary: primary_account, spare: spare_account, retention, monitor, unused })
     }
 }
 
@@ -201,27 +201,6 @@ fn known_server(
         Some(near) => error.hint(format!("did you mean \"{near}\"?")),
         None => error.hint(format!("add [server.{}]", name.value)),
     })
-}
-
-fn check_monitor(mut section: Section<'_>) -> Result<(), ConfigError> {
-    for key in ["interval", "timeout", "slow"] {
-        section.check::<Duration>(key)?;
-    }
-    for key in ["url", "body"] {
-        section.check::<String>(key)?;
-    }
-    for key in ["status", "certificate_days", "rise", "fall"] {
-        section.check::<u32>(key)?;
-    }
-    for key in ["vantages", "canaries"] {
-        section.check::<Vec<String>>(key)?;
-    }
-    if let Some(mut load) = section.section("load")? {
-        load.check::<f64>("failing")?;
-        load.check::<f64>("down")?;
-        load.finish()?;
-    }
-    section.finish()
 }
 
 fn check_failover(mut section: Section<'_>) -> Result<(), ConfigError> {

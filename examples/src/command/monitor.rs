@@ -1,0 +1,226 @@
+//! `clonepanel monitor`: what state the sites are in, as their visitors see them.
+
+use crate::{
+    config::{self, Config, Server, Site},
+    context::Context,
+    failure::{Exit, Failure, Outcome},
+    output::Output,
+    timer::SystemTimer,
+};
+use clap::Args;
+use clonepanel_core::{
+    escape::Escaped,
+    health::{HealthProbe, Observation, ProbeError, WatchPolicy},
+    job::{Monitor, MonitorEvent, MonitorObserver, Target},
+    time::Timestamp,
+};
+use clonepanel_whm::{BannerProbe, CertificateProbe, HttpProbe};
+use serde_json::json;
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// Watch the sites: each page and certificate at each server, and the servers' ssh
+///
+/// Runs until it is stopped, and tells each change of state as it comes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  clonepanel monitor --once          look once at everything, and say what is seen
+  clonepanel monitor --once example.org
+  clonepanel monitor --json          each look as a line, until SIGTERM")]
+pub(crate) struct MonitorCommand {
+    /// Only this site
+    #[arg(value_name = "SITE")]
+    site: Option<String>,
+    /// Look once, and judge nothing
+    #[arg(long)]
+    once: bool,
+}
+
+impl MonitorCommand {
+    /// Whether it runs until it is stopped.
+    pub(crate) const fn is_endless(&self) -> bool {
+        !self.once
+    }
+
+    pub(crate) async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
+        let config = context.config()?;
+        let sites = config.select(self.site.as_slice())?;
+        let watched: Vec<_> = sites.into_iter().filter_map(|site| Some((site, site.monitor.as_ref()?))).collect();
+        if watched.is_empty() {
+            return Err(
+                Failure::usage("there is nothing to watch").hint("add [site.\"NAME\".monitor] to the configuration")
+            );
+        }
+        let monitor = monitor(&config, &watched)?;
+        let told = Told::new(&context.output);
+        let timer = SystemTimer::new();
+        if self.once {
+            monitor.look_once(&timer, &told).await;
+        } else {
+            // It ends as any command is ended: by being dropped.
+            monitor.run(&timer, &told, std::future::pending()).await;
+        }
+        let (looks, bad) = (told.looks.load(Ordering::Relaxed), told.bad.load(Ordering::Relaxed));
+        let exit = if self.once && bad > 0 { Exit::Partial } else { Exit::Done };
+        Ok(Outcome::new(exit, json!({ "looks": looks, "bad": bad })))
+    }
+}
+
+/// What is looked at for some sites.
+fn monitor(config: &Config, sites: &[(&Site, &config::Monitor)]) -> Result<Monitor, Failure> {
+    let mut monitor = Monitor::new().seed(u64::from(std::process::id()));
+    let mut canaries = Vec::new();
+    let mut servers = Vec::new();
+    for (site, settings) in sites {
+        let policy = WatchPolicy::new(settings.interval)
+            .fall(settings.fall)
+            .rise(settings.rise, settings.interval.saturating_mul(settings.rise));
+        let target = |what: &str, server: &str| {
+            Target::new(format!("{} {what} at {server}", site.name), server, settings.interval, policy.clone())
+        };
+        let accounts = std::iter::once(&site.primary).chain(&site.spare);
+        for (place, account) in accounts.enumerate() {
+            let Some(server) = config.servers.get(&account.server) else { continue };
+            let address = server.addresses.first().copied();
+            // Whatever the name resolves to is the primary's, if anybody's.
+            if address.is_none() && place > 0 {
+                continue;
+            }
+            let page = page(settings, address).map_err(|error| Failure::usage(error.to_string()).within(&site.name))?;
+            monitor = monitor.target(target("page", &server.name).here(page));
+            if let Some(certificate) = certificate(settings, address)? {
+                monitor = monitor.target(target("certificate", &server.name).here(certificate));
+            }
+            if !servers.contains(&&server.name) {
+                servers.push(&server.name);
+                let ssh = Arc::new(ssh(server).timeout(settings.timeout));
+                let target =
+                    Target::new(format!("ssh at {}", server.name), &server.name, settings.interval, policy.clone());
+                monitor = monitor.target(target.here(ssh));
+            }
+        }
+        for url in settings.canaries.iter().filter(|url| !canaries.contains(url)).collect::<Vec<_>>() {
+            canaries.push(url);
+            monitor = monitor.canary(canary(url, settings.timeout)?);
+        }
+    }
+    Ok(monitor)
+}
+
+fn page(settings: &config::Monitor, address: Option<IpAddr>) -> Result<Arc<dyn HealthProbe>, ProbeError> {
+    let mut probe = HttpProbe::new(&settings.url)?
+        .status(settings.status)
+        .slow(settings.slow)
+        .timeout(settings.timeout)
+        .certificate_days(settings.certificate_days);
+    if let Some(text) = &settings.body {
+        probe = probe.body(text);
+    }
+    Ok(Arc::new(match address {
+        Some(address) => probe.at(address),
+        None => probe,
+    }))
+}
+
+fn certificate(settings: &config::Monitor, address: Option<IpAddr>) -> Result<Option<Arc<dyn HealthProbe>>, Failure> {
+    let Some(url) = url::Url::parse(&settings.url).ok().filter(|url| url.scheme() == "https") else { return Ok(None) };
+    let probe = CertificateProbe::new(url.host_str().unwrap_or_default());
+    let probe = probe.map_err(|error| Failure::failed(error.to_string()))?;
+    let probe = probe.port(url.port().unwrap_or(443)).days(settings.certificate_days).timeout(settings.timeout);
+    Ok(Some(Arc::new(match address {
+        Some(address) => probe.at(address),
+        None => probe,
+    })))
+}
+
+fn ssh(server: &Server) -> BannerProbe {
+    BannerProbe::ssh(&server.ssh.host, server.ssh.port.unwrap_or(22))
+}
+
+fn canary(url: &str, timeout: Duration) -> Result<Arc<dyn HealthProbe>, Failure> {
+    let probe = HttpProbe::new(url).map_err(|error| Failure::usage(error.to_string()).within("canaries"))?;
+    Ok(Arc::new(probe.timeout(timeout)))
+}
+
+/// Prints what a monitor sees.
+struct Told<'a> {
+    output: &'a Output,
+    looks: AtomicU64,
+    bad: AtomicU64,
+}
+
+impl<'a> Told<'a> {
+    const fn new(output: &'a Output) -> Self {
+        Self { output, looks: AtomicU64::new(0), bad: AtomicU64::new(0) }
+    }
+
+    fn looked(
+        &self,
+        target: &str,
+        vantage: &str,
+        at: Timestamp,
+        look: &Result<Observation, ProbeError>,
+        late: Duration,
+    ) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        let shown = Escaped(target.as_bytes());
+        match look {
+            Ok(seen) => {
+                self.bad.fetch_add(u64::from(seen.class.is_failure()), Ordering::Relaxed);
+                let phase = |phase: Option<Duration>| phase.map(|phase| phase.as_secs_f64());
+                self.output.event(&json!({
+                    "event": "look", "target": target, "vantage": vantage, "at": at.to_string(), "class": seen.class.word(),
+                    "seconds": seen.latency.as_secs_f64(), "late": late.as_secs_f64(), "detail": seen.detail(),
+                    "phases": {
+                        "resolved": phase(seen.phases.resolved), "connected": phase(seen.phases.connected),
+                        "encrypted": phase(seen.phases.encrypted), "answered": phase(seen.phases.answered),
+                    },
+                }));
+                self.output.line(format_args!(
+                    "{:<17} {shown}  {:.0} ms  {}",
+                    seen.class,
+                    seen.latency.as_secs_f64() * 1000.0,
+                    seen.detail(),
+                ));
+            }
+            Err(error) => {
+                self.bad.fetch_add(1, Ordering::Relaxed);
+                let why = Failure::because(error).message;
+                self.output.event(&json!({
+                    "event": "look", "target": target, "vantage": vantage, "at": at.to_string(), "class": null, "detail": why,
+                }));
+                self.output.line(format_args!("{:<17} {shown}  {why}", "not looked at"));
+            }
+        }
+    }
+}
+
+impl MonitorObserver for Told<'_> {
+    fn notice(&self, event: &MonitorEvent<'_>) {
+        match event {
+            MonitorEvent::Looked { target, vantage, at, look, late } => self.looked(target, vantage, *at, look, *late),
+            MonitorEvent::Changed { target, from, verdict, cause, at } => {
+                let (from, to) = (from.word(), verdict.state.word());
+                let detail = cause.map(|seen| format!("{} {}", seen.class, seen.detail()).trim_end().to_owned());
+                let reason = verdict.reason.to_string();
+                self.output.event(&json!({
+                    "event": "change", "target": target, "at": at.to_string(), "from": from, "to": to,
+                    "reason": reason, "may_act": verdict.may_act, "cause": detail,
+                }));
+                let why = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+                self.output.line(format_args!("{at}  {}  {from} -> {to} ({reason}){why}", Escaped(target.as_bytes())));
+            }
+            MonitorEvent::OwnTrouble { what, at } => {
+                self.output.event(&json!({ "event": "own_trouble", "at": at.to_string(), "what": what }));
+                self.output.warn(format_args!("{at}  nothing can be told from here: {what}"));
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! `clonepanel monitor` against real servers.
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use clonepanel_tests::{Nginx, Ran, Sshd, Tool};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// What the tool is started with, and where its lines come from.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn configuration(folder: &Path, sshd: &Sshd, nginx: &Nginx, more: &str) -> PathBuf {
+    let login = sshd.login();
+    let text = format!(
+        r#"
+[store]
+path = "store"
+[server.alpha]
+addresses = ["127.0.0.1"]
+ssh = {{ host = "{}", port = {} }}
+[site."example.org"]
+primary = "alpha"
+[site."example.org".account.alpha]
+user = "alice"
+[site."example.org".monitor]
+url = "http://example.org:{}/?token=sesame"
+interval = "5s"
+timeout = "2s"
+body = "Welcome"
+fall = 2
+{more}
+"#,
+        login.host,
+        login.port,
+        nginx.port(),
+    );
+    let path = folder.join("clonepanel.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn command(config: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(Tool::program());
+    command.arg("--config").arg(config).args(arguments);
+    command.env_remove("CLONEPANEL_CONFIG").env("NO_COLOR", "1");
+    command
+}
+
+const PAGE: &str = r#"location / { return 200 "<h1>Welcome!</h1>"; }"#;
+
+#[test]
+fn one_look_says_what_is_seen() {
+    let (sshd, nginx) = (Sshd::start(), Nginx::start(PAGE));
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), &sshd, &nginx, "");
+    let once = ["monitor", "--once"];
+    let good = Ran::of(&mut command(&config, &once));
+    good.assert(
+        0,
+        &["good              example.org page at alpha", "good              ssh at alpha", "SSH-2.0-OpenSSH"],
+    );
+    let json = Ran::of(&mut command(&config, &["monitor", "--once", "example.org", "--json"]));
+    json.assert(
+        0,
+        &[
+            r#""event":"look","target":"example.org page at alpha","vantage":"here""#,
+            r#""class":"good""#,
+            r#""looks":2,"bad":0"#,
+        ],
+    );
+    assert!(!format!("{good:?}{json:?}").contains("sesame"));
+
+    nginx.signal("STOP");
+    let bad = Ran::of(&mut command(&config, &once));
+    bad.assert(
+        3,
+        &["no answer         example.org page at alpha", "no answer within 2 s", "good              ssh at alpha"],
+    );
+    nginx.signal("CONT");
+    drop(sshd);
+    Ran::of(&mut command(&config, &once))
+        .assert(3, &["refused           ssh at alpha", "good              example.org page"]);
+    Ran::of(&mut command(&config, &["monitor", "--once", "example.com"])).assert(2, &["did you mean `example.org`?"]);
+}
+
+#[test]
+fn changes_are_told_as_they_come_and_a_stop_is_no_failure() {
+    let (sshd, nginx) = (Sshd::start(), Nginx::start(PAGE));
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), &sshd, &nginx, "");
+    let mut child = Running(command(&config, &["monitor", "--json"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+    let mut until = |wanted: &[&str]| {
+        let mut seen = Vec::new();
+        for line in lines.by_ref().map(Result::unwrap) {
+            if wanted.iter().all(|part| line.contains(part)) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("{wanted:?} is not in {seen:#?}");
+    };
+    let page = r#""target":"example.org page at alpha""#;
+    until(&[r#""event":"change""#, page, r#""from":"unknown","to":"up""#]);
+    nginx.signal("STOP");
+    until(&[r#""event":"change""#, page, r#""from":"up","to":"failing""#, "no answer within 2 s"]);
+    let down = until(&[r#""event":"change""#, page, r#""to":"down""#]);
+    assert!(down.contains(r#""reason":"seen from too few places to act on it","may_act":false"#), "{down}");
+    nginx.signal("CONT");
+    until(&[r#""event":"change""#, page, r#""from":"down","to":"recovering""#]);
+    until(&[r#""event":"change""#, page, r#""from":"recovering","to":"up""#]);
+    let stopped = Command::new("kill").arg("-TERM").arg(child.0.id().to_string()).status().unwrap();
+    assert!(stopped.success());
+    until(&[r#""event":"result","ok":true"#, r#""stopped_by":"SIGTERM""#]);
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_network_of_our_own_that_is_broken_is_said_to_be() {
+    let (sshd, nginx) = (Sshd::start(), Nginx::start(PAGE));
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), &sshd, &nginx, "canaries = [\"http://127.0.0.1:1/\"]");
+    nginx.signal("STOP");
+    let mut child = Running(command(&config, &["monitor", "--json"]).stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut looks = 0;
+    for line in lines {
+        assert!(!line.contains(r#""to":"failing""#) && !line.contains(r#""to":"down""#), "{line}");
+        looks += usize::from(line.contains(r#""class":"no answer""#));
+        if looks == 3 {
+            break;
+        }
+        if line.contains("own_trouble") {
+            assert!(line.contains("no canary can be reached"), "{line}");
+        }
+    }
+    assert_eq!(looks, 3);
+}
