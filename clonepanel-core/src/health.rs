@@ -23,13 +23,17 @@
 //! ```
 
 mod agenda;
+mod log;
 mod observation;
 mod probe;
 mod quorum;
+mod sketch;
 mod watch;
 
 pub use agenda::{Agenda, Due};
+pub use log::{HealthLog, HealthLogError, HealthRecord, HealthSummary, Outage};
 pub use observation::{Class, MAX_DETAIL, Observation, Phases};
 pub use probe::{HealthProbe, ProbeError};
 pub use quorum::{Life, Quorum, Reason, Verdict, Vote};
+pub use sketch::LatencySketch;
 pub use watch::{State, Transition, Watch, WatchPolicy};

@@ -12,6 +12,7 @@ mod monitor;
 mod part;
 mod prune;
 mod push_plan;
+mod recorder;
 mod replicate;
 mod restore;
 mod restored;
@@ -27,6 +28,7 @@ pub use dns_cluster::{
 pub use monitor::{Monitor, MonitorEvent, MonitorObserver, Target};
 pub use prune::{PruneError, PruneJob, PruneOutcome};
 pub use push_plan::PushPlan;
+pub use recorder::HealthRecorder;
 pub use replicate::{ReplicateError, ReplicateJob, ReplicateOutcome, ReplicatePlan};
 pub use restore::{RestoreError, RestoreJob, RestoreOutcome, RestorePlan};
 pub use verify::{VerifyError, VerifyJob, VerifyOutcome};

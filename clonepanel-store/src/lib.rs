@@ -6,11 +6,15 @@
 
 mod blocking;
 mod handle;
+#[cfg(feature = "health-log")]
+mod health_log;
 mod local;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 mod snapshots;
 mod stack;
 
+#[cfg(feature = "health-log")]
+pub use health_log::SqliteHealthLog;
 pub use local::{LocalScan, LocalTransport, LocalTree, Owners, SpecialBits, Unfinished};
 pub use snapshots::{HardLinkStore, StoreOptions};

@@ -146,8 +146,9 @@ impl Listing {
         if let Some(lock) = listing.lock.take() {
             lock.close().await;
         }
-        // Small ones first: the longer a table waits for its turn, the likelier it is altered before.
-        rest.sort_by(|a, b| a.size.cmp(&b.size).then_with(|| a.name.cmp(&b.name)));
+        // First those that somebody may write to at any moment, then small ones: the longer a table waits for its turn, the likelier it is
+        // altered before.
+        rest.sort_by_cached_key(|table| (!is_plain(table), table.size, table.name.clone()));
         listing.tables = rest.into();
         listing.objects = Some(catalogue.objects);
         Ok(listing)
