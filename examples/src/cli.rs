@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::command::{
-    agent, backup, cat, check, diff, dns, history, init, ls, monitor, prune, replicate, restore, snapshots, verify,
+    agent, backup, cat, check, diff, dns, history, init, ls, monitor, prune, replicate, report, restore, snapshots,
+    status, verify,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -44,6 +45,13 @@ pub(crate) struct Common {
     pub(crate) quiet: bool,
 }
 
+impl Command {
+    /// Whether it hears by itself that it should stop, as that is how it ends.
+    pub(crate) fn stops_itself(&self) -> bool {
+        matches!(self, Self::Monitor(monitor) if monitor.is_endless())
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -59,7 +67,9 @@ pub(crate) enum Command {
     Monitor(monitor::MonitorCommand),
     Prune(prune::Prune),
     Replicate(replicate::Replicate),
+    Report(report::Report),
     Restore(restore::Restore),
     Snapshots(snapshots::Snapshots),
+    Status(status::Status),
     Verify(verify::Verify),
 }

@@ -12,6 +12,8 @@ pub(crate) mod ls;
 pub(crate) mod monitor;
 pub(crate) mod prune;
 pub(crate) mod replicate;
+pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod snapshots;
+pub(crate) mod status;
 pub(crate) mod verify;

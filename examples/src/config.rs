@@ -35,6 +35,8 @@ const MAX_LEN: u64 = 4 << 20;
 pub(crate) struct Config {
     pub(crate) path: PathBuf,
     pub(crate) store: PathBuf,
+    /// Where what was seen is kept.
+    pub(crate) state: PathBuf,
     pub(crate) retention: Option<RetentionPolicy>,
     pub(crate) servers: BTreeMap<String, Server>,
     pub(crate) sites: Vec<Site>,
@@ -71,10 +73,10 @@ impl Config {
         let store_path = store.required::<PathBuf>("path")?;
         store.finish()?;
 
-        if let Some(state) = root.section("state")? {
-            check_state(state)?;
-            unused.push("state");
-        }
+        let state = match root.section("state")? {
+            Some(state) => read_state(state, &mut unused)?,
+            None => PathBuf::from("state"),
+        };
         if let Some(notify) = root.section("notify")? {
             check_notify(notify)?;
             unused.push("notify");
@@ -93,7 +95,8 @@ impl Config {
         for (name, section) in site_sections {
             sites.push(Site::read(name, section, &servers, retention.as_ref())?);
         }
-        Ok(Self { path: path.to_owned(), store: document.resolve(store_path.value), retention, servers, sites, unused })
+        let (store, state) = (document.resolve(store_path.value), document.resolve(state));
+        Ok(Self { path: path.to_owned(), store, state, retention, servers, sites, unused })
     }
 
     /// The sites with these names; all when there are none.
@@ -123,10 +126,13 @@ impl Config {
     }
 }
 
-fn check_state(mut state: Section<'_>) -> Result<(), ConfigError> {
-    state.check::<PathBuf>("path")?;
-    state.check::<String>("log")?;
-    state.finish()
+fn read_state(mut state: Section<'_>, unused: &mut Vec<&'static str>) -> Result<PathBuf, ConfigError> {
+    let path = state.optional::<PathBuf>("path")?.unwrap_or_else(|| "state".into());
+    if state.optional::<String>("log")?.is_some() {
+        unused.push("state.log");
+    }
+    state.finish()?;
+    Ok(path)
 }
 
 fn check_notify(mut notify: Section<'_>) -> Result<(), ConfigError> {

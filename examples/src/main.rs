@@ -15,6 +15,7 @@ mod output;
 mod selector;
 mod signal;
 mod timer;
+mod watched;
 mod within;
 mod zone;
 
@@ -23,7 +24,6 @@ use cli::{Cli, Command};
 use context::Context;
 use failure::{Exit, Failure, Outcome};
 use output::{Audience, Output};
-use serde_json::json;
 use std::{
     env,
     io::{self, Write},
@@ -58,6 +58,9 @@ fn run(cli: &Cli, output: &Arc<Output>) -> Result<Outcome, Failure> {
     let context = Context::new(&cli.common, Arc::clone(output))?;
     let (runtime, start) = (runtime()?, context::now());
     let ended = runtime.block_on(async {
+        if cli.command.stops_itself() {
+            return dispatch(cli, &context).await.map(Ok);
+        }
         let stopped = signal::stopped()?;
         tokio::select! {
             // Dropping the command ends its jobs: writers give up, connections close, child processes die.
@@ -76,10 +79,6 @@ fn run(cli: &Cli, output: &Arc<Output>) -> Result<Outcome, Failure> {
     match &cli.command {
         // The last step of a commit may have been taken all the same.
         Command::Backup(backup) => runtime_for_the_end()?.block_on(backup.end_stopped(&context, start, failure)),
-        // That is how it ends.
-        Command::Monitor(monitor) if monitor.is_endless() => {
-            Ok(Outcome::new(Exit::Done, json!({ "stopped_by": name })))
-        }
         _ => Err(failure),
     }
 }
@@ -108,6 +107,8 @@ async fn dispatch(cli: &Cli, context: &Context) -> Result<Outcome, Failure> {
         Command::Init(command) => command.run(&cli.common, &context.output),
         Command::Ls(command) => command.run(context).await,
         Command::Monitor(command) => command.run(context).await,
+        Command::Report(command) => command.run(context).await,
+        Command::Status(command) => command.run(context).await,
         Command::Prune(command) => command.run(context).await,
         Command::Replicate(replicate) => replicate.run(context).await,
         Command::Restore(command) => command.run(context).await,

@@ -123,6 +123,54 @@ fn changes_are_told_as_they_come_and_a_stop_is_no_failure() {
     assert!(stopped.success());
     until(&[r#""event":"result","ok":true"#, r#""stopped_by":"SIGTERM""#]);
     assert_eq!(child.0.wait().unwrap().code(), Some(0));
+
+    // What was seen is kept, to the last second.
+    let status = Ran::of(&mut command(&config, &["status", "example.org"]));
+    status.assert(0, &["up         example.org page at alpha  since ", "backup     example.org  no good one yet"]);
+    let report = Ran::of(&mut command(&config, &["report", "--since", "1h", "--promised", "99.9"]));
+    report.assert(
+        0,
+        &[
+            "example.org page at alpha",
+            "ssh at alpha",
+            "uptime     100 %",
+            "promised   99.9 %: missed by",
+            "down       ",
+        ],
+    );
+    assert!(report.stdout.contains("no answer: no answer within 2 s"), "{report:?}");
+    let json = Ran::of(&mut command(&config, &["report", "example.org", "--since", "1h", "--json"]));
+    json.assert(
+        0,
+        &[
+            r#""event":"target","target":"example.org page at alpha","availability":0."#,
+            r#""is_over":true"#,
+            r#""targets":1"#,
+        ],
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &fs::metadata(folder.path().join("state/health/health.sqlite")).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+    Ran::of(&mut command(&config, &["report", "--promised", "many"])).assert(2, &["no number of percent"]);
+}
+
+#[test]
+fn a_monitor_that_is_killed_has_kept_what_it_said() {
+    let (sshd, nginx) = (Sshd::start(), Nginx::start(PAGE));
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), &sshd, &nginx, "");
+    let mut child = Running(command(&config, &["monitor", "--json"]).stdout(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut looks = lines.filter(|line| line.contains(r#""event":"look""#));
+    assert!(looks.nth(6).is_some());
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    let json = Ran::of(&mut command(&config, &["status", "--json"]));
+    json.assert(
+        0,
+        &[r#""target":"example.org page at alpha","state":"up""#, r#""target":"ssh at alpha","state":"up""#],
+    );
 }
 
 #[test]

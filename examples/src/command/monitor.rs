@@ -5,13 +5,15 @@ use crate::{
     context::Context,
     failure::{Exit, Failure, Outcome},
     output::Output,
+    signal,
     timer::SystemTimer,
+    watched,
 };
 use clap::Args;
 use clonepanel_core::{
     escape::Escaped,
-    health::{HealthProbe, Observation, ProbeError, WatchPolicy},
-    job::{Monitor, MonitorEvent, MonitorObserver, Target},
+    health::{HealthLogError, HealthProbe, Observation, ProbeError, WatchPolicy},
+    job::{HealthRecorder, Monitor, MonitorEvent, MonitorObserver, Target},
     time::Timestamp,
 };
 use clonepanel_whm::{BannerProbe, CertificateProbe, HttpProbe};
@@ -58,19 +60,34 @@ impl MonitorCommand {
             );
         }
         let monitor = monitor(&config, &watched)?;
-        let told = Told::new(&context.output);
+        let output = &context.output;
+        let told = Told { output, looks: AtomicU64::new(0), bad: AtomicU64::new(0), log: HealthRecorder::new() };
         let timer = SystemTimer::new();
+        let mut stopped_by = None;
         if self.once {
             monitor.look_once(&timer, &told).await;
         } else {
-            // It ends as any command is ended: by being dropped.
-            monitor.run(&timer, &told, std::future::pending()).await;
+            let (log, stopped) = (watched::open(&config)?, signal::stopped()?);
+            let trouble = |error: &HealthLogError| output.warn(Failure::because(error).message);
+            tokio::select! {
+                name = stopped => stopped_by = Some(name),
+                () = monitor.run(&timer, &told, std::future::pending()) => {}
+                () = told.log.run(&log, &timer, &trouble) => {}
+            }
+            let flushed = tokio::time::timeout(GRACE, told.log.flush(&log)).await;
+            if !matches!(flushed, Ok(Ok(()))) {
+                output.warn("what was seen last could not be kept");
+            }
         }
         let (looks, bad) = (told.looks.load(Ordering::Relaxed), told.bad.load(Ordering::Relaxed));
         let exit = if self.once && bad > 0 { Exit::Partial } else { Exit::Done };
-        Ok(Outcome::new(exit, json!({ "looks": looks, "bad": bad })))
+        let dropped = told.log.dropped();
+        Ok(Outcome::new(exit, json!({ "looks": looks, "bad": bad, "not_kept": dropped, "stopped_by": stopped_by })))
     }
 }
+
+/// How long the end may take.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What is looked at for some sites.
 fn monitor(config: &Config, sites: &[(&Site, &config::Monitor)]) -> Result<Monitor, Failure> {
@@ -153,13 +170,10 @@ struct Told<'a> {
     output: &'a Output,
     looks: AtomicU64,
     bad: AtomicU64,
+    log: HealthRecorder,
 }
 
-impl<'a> Told<'a> {
-    const fn new(output: &'a Output) -> Self {
-        Self { output, looks: AtomicU64::new(0), bad: AtomicU64::new(0) }
-    }
-
+impl Told<'_> {
     fn looked(
         &self,
         target: &str,
@@ -203,6 +217,7 @@ impl<'a> Told<'a> {
 
 impl MonitorObserver for Told<'_> {
     fn notice(&self, event: &MonitorEvent<'_>) {
+        self.log.notice(event);
         match event {
             MonitorEvent::Looked { target, vantage, at, look, late } => self.looked(target, vantage, *at, look, *late),
             MonitorEvent::Changed { target, from, verdict, cause, at } => {
