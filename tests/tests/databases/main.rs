@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::print_stderr, clippy::unwrap_used)]
 
 mod dumped;
+mod hostile;
 mod import;
 mod large_rows;
 mod moving;
