@@ -12,7 +12,7 @@ mod value;
 
 pub(crate) use error::ConfigError;
 pub(crate) use locate::{default_path, locate};
-pub(crate) use monitor::Monitor;
+pub(crate) use monitor::{Monitor, Vantage};
 pub(crate) use secret::SecretSource;
 pub(crate) use server::{Server, Ssh};
 pub(crate) use site::{Account, Database, Site, Way};

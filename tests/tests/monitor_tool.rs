@@ -194,3 +194,61 @@ fn a_network_of_our_own_that_is_broken_is_said_to_be() {
     }
     assert_eq!(looks, 3);
 }
+
+/// The site has an account on a second server, which can look as well.
+#[test]
+fn two_vantages_may_conclude_what_one_may_not() {
+    let (alpha, beta, nginx) = (Sshd::start(), Sshd::start(), Nginx::start(PAGE));
+    let folder = tempfile::tempdir().unwrap();
+    let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    let login = beta.login();
+    let more = format!(
+        r#"
+vantages = ["here", "ssh:beta"]
+[server.beta]
+ssh = {{ host = "{}", port = {}, identity_file = "{}", known_hosts_file = "{}" }}
+[site."example.org".account.beta]
+user = "{}"
+"#,
+        login.host,
+        login.port,
+        login.identity_file.display(),
+        login.known_hosts_file.display(),
+        user.trim(),
+    );
+    let config = configuration(folder.path(), &alpha, &nginx, &more);
+    let text =
+        fs::read_to_string(&config).unwrap().replace("primary = \"alpha\"", "primary = \"alpha\"\nspare = \"beta\"");
+    fs::write(&config, text).unwrap();
+    let once = Ran::of(&mut command(&config, &["monitor", "--once", "--json"]));
+    once.assert(
+        0,
+        &[
+            r#""target":"example.org page at alpha","vantage":"here""#,
+            r#""target":"example.org page at alpha","vantage":"ssh:beta""#,
+        ],
+    );
+    assert!(!format!("{once:?}").contains("sesame"));
+
+    let mut child = Running(command(&config, &["monitor", "--json"]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let page = r#""event":"change","target":"example.org page at alpha""#;
+    lines.by_ref().find(|line| line.contains(page) && line.contains(r#""to":"up""#)).unwrap();
+    // The second one has to have seen it, too.
+    for _ in 0..2 {
+        lines
+            .by_ref()
+            .find(|line| line.contains(r#""vantage":"ssh:beta""#) && line.contains(r#""class":"good""#))
+            .unwrap();
+    }
+    nginx.signal("STOP");
+    let down = lines.by_ref().find(|line| line.contains(page) && line.contains(r#""to":"down""#)).unwrap();
+    assert!(down.contains(r#""reason":"enough see it down","may_act":true"#), "{down}");
+
+    // What cannot be looked at from there is no failure of the site.
+    drop(child);
+    nginx.signal("CONT");
+    drop(beta);
+    let blind = Ran::of(&mut command(&config, &["monitor", "--once"]));
+    blind.assert(3, &["good              example.org page at alpha", "not looked at     example.org page at alpha"]);
+}

@@ -1,10 +1,12 @@
 //! `clonepanel monitor`: what state the sites are in, as their visitors see them.
 
 use crate::{
-    config::{self, Config, Server, Site},
+    config::{self, Config, Server, Site, Vantage},
+    connect,
     context::Context,
     failure::{Exit, Failure, Outcome},
     output::Output,
+    remote_page::RemotePage,
     signal,
     timer::SystemTimer,
     watched,
@@ -109,8 +111,20 @@ fn monitor(config: &Config, sites: &[(&Site, &config::Monitor)]) -> Result<Monit
             if address.is_none() && place > 0 {
                 continue;
             }
-            let page = page(settings, address).map_err(|error| Failure::usage(error.to_string()).within(&site.name))?;
-            monitor = monitor.target(target("page", &server.name).here(page));
+            let mut pages = target("page", &server.name);
+            for vantage in &settings.vantages {
+                let unusable = |error: ProbeError| Failure::usage(error.to_string()).within(&site.name);
+                pages = match vantage {
+                    Vantage::Here => pages.here(page(settings, address).map_err(unusable)?),
+                    // A server does not see its own way to the world.
+                    Vantage::Ssh(from) if *from == server.name => pages,
+                    Vantage::Ssh(from) => {
+                        let probe = remote_page(config, site, from, settings, address).map_err(unusable)?;
+                        pages.there(format!("ssh:{from}"), probe)
+                    }
+                };
+            }
+            monitor = monitor.target(pages);
             if let Some(certificate) = certificate(settings, address)? {
                 monitor = monitor.target(target("certificate", &server.name).here(certificate));
             }
@@ -143,6 +157,23 @@ fn page(settings: &config::Monitor, address: Option<IpAddr>) -> Result<Arc<dyn H
         Some(address) => probe.at(address),
         None => probe,
     }))
+}
+
+fn remote_page(
+    config: &Config,
+    site: &Site,
+    from: &str,
+    settings: &config::Monitor,
+    address: Option<IpAddr>,
+) -> Result<Arc<dyn HealthProbe>, ProbeError> {
+    let account = std::iter::once(&site.primary).chain(&site.spare).find(|account| account.server == from);
+    let (Some(account), Some(server)) = (account, config.servers.get(from)) else {
+        return Err(ProbeError::Unusable { detail: format!("there is no account on {from}") });
+    };
+    let mut probe = RemotePage::new(connect::login(&server.ssh, Some(&account.user)), &settings.url)?;
+    (probe.address, probe.status, probe.body) = (address, settings.status, settings.body.clone());
+    (probe.slow, probe.timeout) = (settings.slow, settings.timeout);
+    Ok(Arc::new(probe))
 }
 
 fn certificate(settings: &config::Monitor, address: Option<IpAddr>) -> Result<Option<Arc<dyn HealthProbe>>, Failure> {

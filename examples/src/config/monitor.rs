@@ -21,9 +21,19 @@ pub(crate) struct Monitor {
     pub(crate) rise: u32,
     /// Bad results in a row until it is down.
     pub(crate) fall: u32,
+    /// From where it is looked at; never from nowhere.
+    pub(crate) vantages: Vec<Vantage>,
     pub(crate) canaries: Vec<String>,
     /// What this version does not do.
     pub(crate) unused: Vec<&'static str>,
+}
+
+/// From where a site is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Vantage {
+    Here,
+    /// The site's account on a server.
+    Ssh(String),
 }
 
 impl Monitor {
@@ -56,10 +66,23 @@ impl Monitor {
             None => 200,
         };
         let mut unused = Vec::new();
-        if let Some(vantages) = section.optional::<Vec<String>>("vantages")?
-            && vantages.iter().any(|vantage| vantage != "here")
-        {
-            unused.push("vantages");
+        let mut vantages = Vec::new();
+        let words = section.located::<Vec<String>>("vantages")?;
+        for word in words.iter().flat_map(|words| &words.value) {
+            vantages.push(match (word.as_str(), word.strip_prefix("ssh:")) {
+                ("here", _) => Vantage::Here,
+                (_, Some(server)) if !server.is_empty() => Vantage::Ssh(server.to_owned()),
+                _ => {
+                    let at = words.as_ref().map_or(0, |words| words.at);
+                    let error = document.error(at, format!("there is no vantage {word:?}"));
+                    return Err(
+                        error.hint("use \"here\", or \"ssh:SERVER\" for an account of the site on another server")
+                    );
+                }
+            });
+        }
+        if vantages.is_empty() {
+            vantages.push(Vantage::Here);
         }
         if let Some(mut load) = section.section("load")? {
             load.check::<f64>("failing")?;
@@ -77,6 +100,7 @@ impl Monitor {
             certificate_days: section.optional("certificate_days")?.unwrap_or(14),
             rise: section.optional("rise")?.unwrap_or(2),
             fall: section.optional("fall")?.unwrap_or(3),
+            vantages,
             canaries: section.optional("canaries")?.unwrap_or_default(),
             unused,
         };

@@ -1,7 +1,7 @@
 //! `[site."NAME"]`: a web site, its accounts and what is kept of them.
 
 use super::{
-    ConfigError, Monitor, Server, retention,
+    ConfigError, Monitor, Server, Vantage, retention,
     secret::SecretSource,
     section::{Document, Located, Section},
 };
@@ -114,6 +114,17 @@ impl Site {
         let retention = own.or_else(|| common.cloned());
         let mut unused = Vec::new();
         let monitor = monitor.map(|section| Monitor::read(source.as_str(), section)).transpose()?;
+        let is_ours = |name: &str| {
+            primary_account.server == name || spare_account.as_ref().is_some_and(|account| account.server == name)
+        };
+        for vantage in monitor.iter().flat_map(|monitor| &monitor.vantages) {
+            if let Vantage::Ssh(server) = vantage
+                && !is_ours(server)
+            {
+                let message = format!("{source} has no account in use on {server}, to look from");
+                return Err(document.error(primary.at, message));
+            }
+        }
         unused.extend(monitor.iter().flat_map(|monitor| monitor.unused.iter().copied()));
         if let Some(failover) = failover {
             check_failover(failover)?;
