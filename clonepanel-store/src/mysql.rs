@@ -25,6 +25,7 @@ mod error;
 mod format;
 mod import;
 mod layout;
+mod probe;
 mod session;
 mod versions;
 
@@ -39,6 +40,7 @@ pub use import::{
     AdaptedObject, DanglingRows, DatabaseImport, EventState, ImportError, ImportReport, ImportedTable, Placement,
     RefusedObject,
 };
+pub use probe::DatabaseProbe;
 pub use versions::{
     ColumnChange, DatabaseDiff, RowChange, RowHistory, RowIdentity, RowVersion, TableDiff, VersionsError,
 };

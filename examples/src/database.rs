@@ -7,13 +7,14 @@ use crate::{
 use async_trait::async_trait;
 use clonepanel_core::{
     entry::Entry,
+    health::{HealthProbe as _, Observation, ProbeError},
     path::RelPath,
     problem::{Problem, ProblemKind},
     store::SnapshotReader,
     tree::{EntryStream, FileStream, Listed, TreeError, TreeSource},
 };
 use clonepanel_rsync::{Forward, Relay, SshConnect};
-use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DatabaseTls, RangeSums};
+use clonepanel_store::mysql::{DatabaseAddress, DatabaseProbe, DatabaseSource, DatabaseTls, RangeSums};
 use std::{
     collections::VecDeque,
     error::Error,
@@ -23,6 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tempfile::TempDir;
 use tokio::sync::Mutex;
@@ -103,6 +105,25 @@ impl SiteDatabase {
         let name = &self.database.name;
         let is_one_part = !name.contains('/');
         RelPath::try_from(format!("databases/{name}").as_str()).ok().filter(|_| is_one_part)
+    }
+
+    /// Logs in as the site does, and reads from a table if one is named.
+    pub(crate) async fn look(&self, timeout: Duration) -> Result<Observation, ProbeError> {
+        // What is bad may be so because forwards are forbidden.
+        let looked = self.reach(async |address: DatabaseAddress| {
+            match DatabaseProbe::new(address).timeout(timeout).check().await {
+                Ok(seen) if !seen.class.is_failure() => Ok(seen),
+                bad => Err(bad),
+            }
+        });
+        let looked = tokio::time::timeout(timeout.saturating_mul(3), Box::pin(looked)).await;
+        match looked {
+            Ok(Ok((_, Ok(good)))) => Ok(good),
+            Ok(Ok((_, Err(bad)))) => bad,
+            // Who cannot log in at the server cannot look at its database.
+            Ok(Err(why)) => Err(ProbeError::Unusable { detail: why }),
+            Err(_) => Err(ProbeError::Unusable { detail: "the login does not answer".to_owned() }),
+        }
     }
 
     /// What a dump would miss, one line each, with what mends it.

@@ -12,6 +12,7 @@ mod failure;
 mod location;
 mod nearest;
 mod output;
+mod remote_load;
 mod remote_page;
 mod selector;
 mod signal;

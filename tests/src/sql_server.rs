@@ -51,6 +51,15 @@ impl SqlServer {
         self.port
     }
 
+    /// Sends the server a signal, by its name.
+    ///
+    /// # Panics
+    /// When that cannot be done.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("kill").success());
+    }
+
     /// Gives statements to the stock client as `root`, and returns what it prints.
     ///
     /// # Panics

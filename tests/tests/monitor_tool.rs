@@ -1,7 +1,7 @@
 //! `clonepanel monitor` against real servers.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
-use clonepanel_tests::{Nginx, Ran, Sshd, Tool};
+use clonepanel_tests::{MariaDb, Nginx, Ran, Sshd, Tool};
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -193,6 +193,65 @@ fn a_network_of_our_own_that_is_broken_is_said_to_be() {
         }
     }
     assert_eq!(looks, 3);
+}
+
+/// What only an account on the server can see.
+#[test]
+fn databases_and_load_are_looked_at_through_the_login() {
+    let (sshd, nginx, server) = (Sshd::start(), Nginx::start(PAGE), MariaDb::start());
+    server.run(
+        "",
+        "CREATE DATABASE alice_wp; CREATE USER alice_wp IDENTIFIED BY 'sesame'; GRANT ALL ON alice_wp.* TO alice_wp",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(folder.path(), &sshd, &nginx, "load = { failing = 5000.0, down = 9000.0 }");
+    let login = sshd.login();
+    let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    let keys = format!(
+        r#", identity_file = "{}", known_hosts_file = "{}" }}"#,
+        login.identity_file.display(),
+        login.known_hosts_file.display()
+    );
+    let text = fs::read_to_string(&config)
+        .unwrap()
+        .replace(&format!("port = {} }}", login.port), &format!("port = {}{keys}", login.port));
+    let database = format!(
+        "user = \"{}\"\n[[site.\"example.org\".account.alpha.database]]\nname = \"alice_wp\"\npassword_env = \"WP_PASSWORD\"\nserver = \"127.0.0.1:{}\"\n",
+        user.trim(),
+        server.port()
+    );
+    fs::write(&config, text.replace("user = \"alice\"\n", &database)).unwrap();
+    let once = |words: &[&str]| {
+        let ran = Ran::of(command(&config, &["monitor", "--once"]).env("WP_PASSWORD", "sesame"));
+        words.iter().for_each(|word| assert!(ran.stdout.contains(word), "{word}: {ran:?}"));
+        assert!(!format!("{ran:?}").contains("sesame"));
+        ran.code
+    };
+    let good = [
+        "good              example.org database alice_wp at alpha",
+        "MariaDB",
+        "good              example.org load at alpha",
+        " processors",
+    ];
+    assert_eq!(once(&good), Some(0));
+    server.signal("STOP");
+    assert_eq!(once(&["no answer         example.org database alice_wp at alpha"]), Some(3));
+    server.signal("CONT");
+    drop(server);
+    let code = once(&["example.org database alice_wp at alpha", "example.org page at alpha"]);
+    assert_eq!(code, Some(3));
+    fs::write(
+        &config,
+        fs::read_to_string(&config).unwrap().replace("failing = 5000.0, down = 9000.0", "failing = 0.0, down = 0.0"),
+    )
+    .unwrap();
+    once(&["overloaded        example.org load at alpha"]);
+    drop(sshd);
+    once(&[
+        "not looked at     example.org database alice_wp at alpha",
+        "not looked at     example.org load at alpha",
+        "refused           ssh at alpha",
+    ]);
 }
 
 /// The site has an account on a second server, which can look as well.

@@ -4,13 +4,16 @@ use crate::{
     config::{self, Config, Server, Site, Vantage},
     connect,
     context::Context,
+    database::SiteDatabase,
     failure::{Exit, Failure, Outcome},
     output::Output,
+    remote_load::RemoteLoad,
     remote_page::RemotePage,
     signal,
     timer::SystemTimer,
     watched,
 };
+use async_trait::async_trait;
 use clap::Args;
 use clonepanel_core::{
     escape::Escaped,
@@ -29,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-/// Watch the sites: each page and certificate at each server, and the servers' ssh
+/// Watch the sites: pages, certificates, databases and load at each server, and the servers' ssh
 ///
 /// Runs until it is stopped, and tells each change of state as it comes.
 #[derive(Debug, Args)]
@@ -128,6 +131,19 @@ fn monitor(config: &Config, sites: &[(&Site, &config::Monitor)]) -> Result<Monit
             if let Some(certificate) = certificate(settings, address)? {
                 monitor = monitor.target(target("certificate", &server.name).here(certificate));
             }
+            for database in &account.databases {
+                let what = format!("database {}", database.name);
+                let probe =
+                    DatabaseLook::new(SiteDatabase::new(server, account, database), what.clone(), settings.timeout);
+                let name = format!("{} {what} at {}", site.name, server.name);
+                monitor = monitor.target(seldom(name, server, settings).here(Arc::new(probe)));
+            }
+            if let Some(limits) = settings.load {
+                let login = connect::login(&server.ssh, Some(&account.user));
+                let probe = RemoteLoad::new(login, limits, settings.timeout);
+                let name = format!("{} load at {}", site.name, server.name);
+                monitor = monitor.target(seldom(name, server, settings).here(Arc::new(probe)));
+            }
             if !servers.contains(&&server.name) {
                 servers.push(&server.name);
                 let ssh = Arc::new(ssh(server).timeout(settings.timeout));
@@ -142,6 +158,38 @@ fn monitor(config: &Config, sites: &[(&Site, &config::Monitor)]) -> Result<Monit
         }
     }
     Ok(monitor)
+}
+
+/// What takes a login for each look.
+fn seldom(name: String, server: &Server, settings: &config::Monitor) -> Target {
+    let interval = settings.interval.max(Duration::from_mins(1));
+    let policy = WatchPolicy::new(interval).fall(settings.fall).recheck(Duration::from_secs(10));
+    let policy = policy.rise(settings.rise, interval.saturating_mul(settings.rise));
+    Target::new(name, &server.name, interval, policy)
+}
+
+/// A database of a site, as the site reaches it.
+struct DatabaseLook {
+    name: String,
+    database: SiteDatabase,
+    timeout: Duration,
+}
+
+impl DatabaseLook {
+    const fn new(database: SiteDatabase, name: String, timeout: Duration) -> Self {
+        Self { name, database, timeout }
+    }
+}
+
+#[async_trait]
+impl HealthProbe for DatabaseLook {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn check(&self) -> Result<Observation, ProbeError> {
+        self.database.look(self.timeout).await
+    }
 }
 
 fn page(settings: &config::Monitor, address: Option<IpAddr>) -> Result<Arc<dyn HealthProbe>, ProbeError> {

@@ -24,8 +24,8 @@ pub(crate) struct Monitor {
     /// From where it is looked at; never from nowhere.
     pub(crate) vantages: Vec<Vantage>,
     pub(crate) canaries: Vec<String>,
-    /// What this version does not do.
-    pub(crate) unused: Vec<&'static str>,
+    /// From which load a processor on the server is slow, and from which it is overloaded; `None` when nobody looks.
+    pub(crate) load: Option<(f64, f64)>,
 }
 
 /// From where a site is looked at.
@@ -65,7 +65,6 @@ impl Monitor {
             },
             None => 200,
         };
-        let mut unused = Vec::new();
         let mut vantages = Vec::new();
         let words = section.located::<Vec<String>>("vantages")?;
         for word in words.iter().flat_map(|words| &words.value) {
@@ -84,12 +83,14 @@ impl Monitor {
         if vantages.is_empty() {
             vantages.push(Vantage::Here);
         }
-        if let Some(mut load) = section.section("load")? {
-            load.check::<f64>("failing")?;
-            load.check::<f64>("down")?;
-            load.finish()?;
-            unused.push("load");
-        }
+        let load = match section.section("load")? {
+            Some(mut load) => {
+                let limits = (load.optional("failing")?.unwrap_or(2.0), load.optional("down")?.unwrap_or(20.0));
+                load.finish()?;
+                Some(limits)
+            }
+            None => None,
+        };
         let monitor = Self {
             url,
             interval,
@@ -102,7 +103,7 @@ impl Monitor {
             fall: section.optional("fall")?.unwrap_or(3),
             vantages,
             canaries: section.optional("canaries")?.unwrap_or_default(),
-            unused,
+            load,
         };
         section.finish()?;
         Ok(monitor)

@@ -125,7 +125,6 @@ impl Site {
                 return Err(document.error(primary.at, message));
             }
         }
-        unused.extend(monitor.iter().flat_map(|monitor| monitor.unused.iter().copied()));
         if let Some(failover) = failover {
             check_failover(failover)?;
             unused.push("failover");

@@ -7,6 +7,7 @@ mod import;
 mod large_rows;
 mod moving;
 mod mysql;
+mod probe;
 mod random;
 mod ranges;
 mod rights;
