@@ -64,6 +64,8 @@ fn one_look_says_what_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let config = configuration(folder.path(), &sshd, &nginx, "");
     let once = ["monitor", "--once"];
+    Ran::of(&mut command(&config, &["report"])).assert(0, &["nothing was watched yet"]);
+    assert!(!folder.path().join("state").exists(), "asking leaves nothing behind");
     let good = Ran::of(&mut command(&config, &once));
     good.assert(
         0,

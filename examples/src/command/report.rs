@@ -9,7 +9,7 @@ use crate::{
 use clap::Args;
 use clonepanel_core::{
     escape::Escaped,
-    health::{HealthLog as _, HealthSummary, Outage},
+    health::{HealthSummary, Outage},
     time::Timestamp,
 };
 use serde_json::json;
@@ -49,7 +49,7 @@ impl Report {
         let mut missed = 0_u64;
         let targets = watched.targets().await?;
         for target in &targets {
-            let told = watched.log.summary(target, from, to).await.map_err(|error| Failure::because(&error))?;
+            let told = watched.summary(target, from, to).await?;
             missed += u64::from(self.tell(context, target, &told));
         }
         if targets.is_empty() {

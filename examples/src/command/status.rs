@@ -8,11 +8,7 @@ use crate::{
     watched::Watched,
 };
 use clap::Args;
-use clonepanel_core::{
-    escape::Escaped,
-    health::{HealthLog as _, State},
-    store::SnapshotState,
-};
+use clonepanel_core::{escape::Escaped, health::State, store::SnapshotState};
 use serde_json::json;
 use std::time::Duration;
 
@@ -36,8 +32,7 @@ impl Status {
         let (now, output) = (context::now(), &context.output);
         let mut counts = [0_u64; 5];
         for target in watched.targets().await? {
-            let told = watched.log.summary(&target, now.before(DAY), now).await;
-            let told = told.map_err(|error| Failure::because(&error))?;
+            let told = watched.summary(&target, now.before(DAY), now).await?;
             let (state, since, cause) = told.last.clone().unwrap_or((State::Unknown, now, String::new()));
             counts[state as usize] += 1;
             let median = told.latencies.quantile(0.5).map(|latency| latency.as_secs_f64());
