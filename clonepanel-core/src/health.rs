@@ -24,6 +24,7 @@
 
 mod agenda;
 mod log;
+mod notices;
 mod observation;
 mod probe;
 mod quorum;
@@ -32,6 +33,7 @@ mod watch;
 
 pub use agenda::{Agenda, Due};
 pub use log::{HealthLog, HealthLogError, HealthRecord, HealthSummary, Outage};
+pub use notices::{Notice, NoticeKind, Notices, Told};
 pub use observation::{Class, MAX_DETAIL, Observation, Phases};
 pub use probe::{HealthProbe, ProbeError};
 pub use quorum::{Life, Quorum, Reason, Verdict, Vote};

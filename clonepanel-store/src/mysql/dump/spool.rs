@@ -14,7 +14,7 @@ use std::{
 };
 
 /// So many bytes are kept in memory by all that is spooled; what is beyond goes to a file without a name.
-const IN_MEMORY: usize = 4 << 20;
+const IN_MEMORY: usize = 1 << 20;
 
 /// Takes contents and gives them back.
 #[derive(Debug, Clone)]
