@@ -6,7 +6,7 @@ use crate::{
     context::Context,
     database::SiteDatabase,
     failure::{Exit, Failure, Outcome},
-    output::Output,
+    output::{Output, show},
     remote_load::RemoteLoad,
     remote_page::RemotePage,
     signal,
@@ -24,6 +24,7 @@ use clonepanel_core::{
 use clonepanel_whm::{BannerProbe, CertificateProbe, HttpProbe};
 use serde_json::json;
 use std::{
+    fmt,
     net::IpAddr,
     sync::{
         Arc,
@@ -66,7 +67,13 @@ impl MonitorCommand {
         }
         let monitor = monitor(&config, &watched)?;
         let output = &context.output;
-        let told = Told { output, looks: AtomicU64::new(0), bad: AtomicU64::new(0), log: HealthRecorder::new() };
+        let told = Told {
+            output,
+            tells_looks: self.once,
+            looks: AtomicU64::new(0),
+            bad: AtomicU64::new(0),
+            log: HealthRecorder::new(),
+        };
         let timer = SystemTimer::new();
         let mut stopped_by = None;
         if self.once {
@@ -247,12 +254,20 @@ fn canary(url: &str, timeout: Duration) -> Result<Arc<dyn HealthProbe>, Failure>
 /// Prints what a monitor sees.
 struct Told<'a> {
     output: &'a Output,
+    tells_looks: bool,
     looks: AtomicU64,
     bad: AtomicU64,
     log: HealthRecorder,
 }
 
 impl Told<'_> {
+    /// A look by itself is worth a line only where there is nothing else to tell.
+    fn line(&self, text: fmt::Arguments<'_>) {
+        if self.tells_looks {
+            self.output.line(text);
+        }
+    }
+
     fn looked(
         &self,
         target: &str,
@@ -275,7 +290,7 @@ impl Told<'_> {
                         "encrypted": phase(seen.phases.encrypted), "answered": phase(seen.phases.answered),
                     },
                 }));
-                self.output.line(format_args!(
+                self.line(format_args!(
                     "{:<17} {shown}  {:.0} ms  {}",
                     seen.class,
                     seen.latency.as_secs_f64() * 1000.0,
@@ -288,7 +303,7 @@ impl Told<'_> {
                 self.output.event(&json!({
                     "event": "look", "target": target, "vantage": vantage, "at": at.to_string(), "class": null, "detail": why,
                 }));
-                self.output.line(format_args!("{:<17} {shown}  {why}", "not looked at"));
+                self.line(format_args!("{:<17} {shown}  {why}", "not looked at"));
             }
         }
     }
@@ -308,11 +323,12 @@ impl MonitorObserver for Told<'_> {
                     "reason": reason, "may_act": verdict.may_act, "cause": detail,
                 }));
                 let why = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-                self.output.line(format_args!("{at}  {}  {from} -> {to} ({reason}){why}", Escaped(target.as_bytes())));
+                let (at, target) = (show::moment(*at), Escaped(target.as_bytes()));
+                self.output.line(format_args!("{at}  {target}  {from} -> {to} ({reason}){why}"));
             }
             MonitorEvent::OwnTrouble { what, at } => {
                 self.output.event(&json!({ "event": "own_trouble", "at": at.to_string(), "what": what }));
-                self.output.warn(format_args!("{at}  nothing can be told from here: {what}"));
+                self.output.warn(format_args!("{}  nothing can be told from here: {what}", show::moment(*at)));
             }
             _ => {}
         }
