@@ -64,7 +64,7 @@ pub(crate) async fn alone(
 ) -> Result<Option<(Session, TableInstant)>, DatabaseError> {
     let action = "locking a table";
     let mut lock = Session::open(address, Purpose::Rows).await?;
-    match lock.run(action, &lock_statement(std::slice::from_ref(&table.name), "READ LOCAL")).await {
+    match lock.run(action, &lock_statement(std::slice::from_ref(&table.name), "READ")).await {
         Ok(()) => {}
         Err(DatabaseError::Denied { .. }) => return Ok(None),
         Err(error) => return Err(error),
@@ -104,7 +104,7 @@ async fn locked(
         session.run("locking tables", &lock_statement(transactional, "READ")).await?;
         short = Some(session);
     }
-    lock.run("locking tables", &lock_statement(plain, "READ LOCAL")).await?;
+    lock.run("locking tables", &lock_statement(plain, "READ")).await?;
     lock.hold_briefly().await?;
     let begun = reader.begin_snapshot(Holds::Page).await;
     // Writers wait for this: nothing may come in between.
@@ -116,7 +116,7 @@ async fn locked(
     begun.map(|()| lock)
 }
 
-/// With `LOCAL` whoever only adds rows to a table of MyISAM or Aria does not wait; they are not seen.
+/// Not `READ LOCAL`: there are engines whose inserts it lets in, and which show them to us.
 fn lock_statement(tables: &[String], how: &str) -> String {
     let tables: Vec<_> = tables.iter().map(|table| format!("{} {how}", quote(table))).collect();
     format!("LOCK TABLES {}", tables.join(", "))
