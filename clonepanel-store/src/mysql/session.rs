@@ -1,6 +1,6 @@
 //! [`Session`]: a connection in a known state, on which nothing waits for ever.
 
-use super::{DatabaseAddress, DatabaseError, bridge::Bridge};
+use super::{DatabaseAddress, DatabaseError, bridge::Bridge, format::name::quote};
 use mysql_async::{Conn, QueryResult, Row, TextProtocol, Value, prelude::Queryable as _};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ const MAX_ANSWER: usize = 1_000_000;
 const MAX_VERSION: usize = 100;
 /// How long a lock is waited for, in seconds: those behind us wait as long.
 const LOCK_WAIT: u32 = 1;
+/// How long who holds locks may have nothing to do, in seconds, while others are waited for.
+const LOCKED_IDLE: u32 = 3;
 /// How long tables are held still, and how long a statement may take meanwhile: a second together, with something to spare.
 const HOLD: Duration = Duration::from_millis(600);
 const STATEMENT: Duration = Duration::from_millis(300);
@@ -55,6 +57,16 @@ pub(crate) enum Flavour {
     MySql,
 }
 
+impl Flavour {
+    /// The setting of how long a statement may take; zero for any time. MySQL keeps it for questions only.
+    fn limit(self, limit: Duration) -> String {
+        match self {
+            Self::MariaDb => format!("max_statement_time={}", limit.as_secs_f32()),
+            Self::MySql => format!("max_execution_time={}", limit.as_millis()),
+        }
+    }
+}
+
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -76,10 +88,7 @@ impl Session {
         if session.version.contains("MariaDB") {
             session.flavour = Flavour::MariaDb;
         }
-        let unlimited = match session.flavour {
-            Flavour::MariaDb => "max_statement_time=0",
-            Flavour::MySql => "max_execution_time=0",
-        };
+        let unlimited = session.flavour.limit(Duration::ZERO);
         session
             .run(
                 action,
@@ -100,6 +109,7 @@ impl Session {
         session.run(action, "SET NAMES utf8mb4").await?;
         if purpose == Purpose::Rows {
             session.run(action, "SET character_set_results=NULL").await?;
+            session.run(action, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         }
         Ok(session)
     }
@@ -180,10 +190,9 @@ impl Session {
         Ok(Answer { action, until, result })
     }
 
-    /// Begins a transaction that sees one moment.
+    /// Begins a transaction that sees one moment, in a session for rows.
     pub(crate) async fn begin_snapshot(&mut self, holds: Holds) -> Result<(), DatabaseError> {
         let action = "taking a snapshot";
-        self.run(action, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").await?;
         self.run(action, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").await?;
         self.run(action, "SAVEPOINT clonepanel").await?;
         self.holds = holds;
@@ -198,15 +207,29 @@ impl Session {
         }
     }
 
-    /// From now on whoever wants to write waits for this session, and readers wait behind them: it takes no longer than a second, also
-    /// when the network is cut or we are stopped.
+    /// Locks tables for a short while: whoever wants to write to them waits for this session, and readers of some behind them. The server ends
+    /// it within seconds also when the network is cut or we are stopped.
+    pub(crate) async fn lock(&mut self, tables: &[String]) -> Result<(), DatabaseError> {
+        let action = "locking tables";
+        let limit = self.flavour.limit(Duration::from_secs(LOCK_WAIT.into()));
+        self.run(action, &format!("SET wait_timeout={LOCKED_IDLE}, net_write_timeout=1, {limit}")).await?;
+        // Not `READ LOCAL`: there are engines whose inserts it lets in, and which show them to us.
+        let tables: Vec<_> = tables.iter().map(|table| format!("{} READ", quote(table))).collect();
+        self.run(action, &format!("LOCK TABLES {}", tables.join(", "))).await
+    }
+
+    /// Lets go of what [`Self::lock`] has locked. When this succeeds, it was locked until now.
+    pub(crate) async fn unlock(mut self) -> Result<(), DatabaseError> {
+        let unlocked = self.run("unlocking tables", "UNLOCK TABLES").await;
+        self.close().await;
+        unlocked
+    }
+
+    /// From now on what is locked is read, all of it within a second.
     pub(crate) async fn hold_briefly(&mut self) -> Result<(), DatabaseError> {
         self.until = Some(Instant::now() + HOLD);
-        let limit = match self.flavour {
-            Flavour::MariaDb => format!("max_statement_time={}", STATEMENT.as_secs_f32()),
-            Flavour::MySql => format!("max_execution_time={}", STATEMENT.as_millis()),
-        };
-        self.run("holding tables still", &format!("SET wait_timeout=1, net_write_timeout=1, {limit}")).await
+        let limit = self.flavour.limit(STATEMENT);
+        self.run("holding tables still", &format!("SET wait_timeout=1, {limit}")).await
     }
 
     /// Says goodbye. A session that is only dropped does so later.

@@ -95,13 +95,14 @@ impl Catalogue {
         Ok(catalogue)
     }
 
-    /// One table as it is now; `None` when it is gone.
+    /// One table as it is now, but for when it was written to, which may be this very moment; `None` when it is gone.
     pub(crate) async fn table(
         session: &mut Session,
         database: &str,
         name: &str,
     ) -> Result<Option<Table>, DatabaseError> {
-        Ok(tables(session, &string(database), Some(name)).await?.pop())
+        let table = tables(session, &string(database), Some(name)).await?.pop();
+        Ok(table.map(|table| Table { written: None, ..table }))
     }
 }
 

@@ -62,22 +62,22 @@ pub(crate) async fn alone(
     address: &DatabaseAddress,
     table: &Table,
 ) -> Result<Option<(Session, TableInstant)>, DatabaseError> {
-    let action = "locking a table";
     let mut lock = Session::open(address, Purpose::Rows).await?;
-    match lock.run(action, &lock_statement(std::slice::from_ref(&table.name), "READ")).await {
+    let is_plain = table.storage != Storage::Transactional;
+    let reader = if is_plain { None } else { Some(Session::open(address, Purpose::Rows).await?) };
+    match lock.lock(std::slice::from_ref(&table.name)).await {
         Ok(()) => {}
         Err(DatabaseError::Denied { .. }) => return Ok(None),
         Err(error) => return Err(error),
     }
-    if table.storage != Storage::Transactional {
+    let Some(mut reader) = reader else {
         lock.hold_briefly().await?;
         return Ok(Some((lock, TableInstant::Later)));
-    }
-    let mut reader = Session::open(address, Purpose::Rows).await?;
+    };
     reader.begin_snapshot(Holds::Table).await?;
     // From here on it holds the definition itself.
-    reader.run(action, &format!("SELECT 1 FROM {} LIMIT 1", quote(&table.name))).await?;
-    lock.close().await;
+    reader.run("locking tables", &format!("SELECT 1 FROM {} LIMIT 1", quote(&table.name))).await?;
+    lock.unlock().await.map_err(lost)?;
     Ok(Some((reader, TableInstant::Later)))
 }
 
@@ -101,23 +101,23 @@ async fn locked(
     if !transactional.is_empty() {
         // First, as only writers wait for these.
         let mut session = Session::open(address, Purpose::Rows).await?;
-        session.run("locking tables", &lock_statement(transactional, "READ")).await?;
+        session.lock(transactional).await.map_err(lost)?;
         short = Some(session);
     }
-    lock.run("locking tables", &lock_statement(plain, "READ")).await?;
-    lock.hold_briefly().await?;
+    lock.lock(plain).await.map_err(lost)?;
+    lock.hold_briefly().await.map_err(lost)?;
     let begun = reader.begin_snapshot(Holds::Page).await;
     // Writers wait for this: nothing may come in between.
-    if let Some(mut short) = short {
-        let unlocked = short.run("unlocking tables", "UNLOCK TABLES").await;
-        short.close().await;
-        unlocked?;
+    if let Some(short) = short {
+        short.unlock().await.map_err(lost)?;
     }
     begun.map(|()| lock)
 }
 
-/// Not `READ LOCAL`: there are engines whose inserts it lets in, and which show them to us.
-fn lock_statement(tables: &[String], how: &str) -> String {
-    let tables: Vec<_> = tables.iter().map(|table| format!("{} {how}", quote(table))).collect();
-    format!("LOCK TABLES {}", tables.join(", "))
+/// Who holds locks is not waited for: a connection that was ended by that is one that came too late.
+fn lost(error: DatabaseError) -> DatabaseError {
+    match error {
+        DatabaseError::Unreachable { action, .. } => DatabaseError::Busy { action },
+        error => error,
+    }
 }

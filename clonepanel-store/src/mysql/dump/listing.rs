@@ -199,7 +199,10 @@ impl Listing {
             let outcome = if is_common { self.as_of_common(&table).await } else { self.as_of_now(&table).await };
             let error = match outcome {
                 Ok((read, instant)) => return self.table_read(&table, read, instant).await,
-                Err(DatabaseError::Busy { .. }) if is_common && self.lock.is_some() && is_plain(&table) => {
+                // What is locked is read before anything else. Without the lock it is read as well, and nothing else is lost.
+                Err(DatabaseError::Busy { .. } | DatabaseError::Unreachable { .. })
+                    if is_common && self.lock.is_some() =>
+                {
                     self.release().await;
                     continue;
                 }
@@ -248,8 +251,9 @@ impl Listing {
             (Storage::Plain, None) if table.key.is_none() => (By::Common, TableInstant::Later),
             (Storage::Plain, None) => (By::Common, TableInstant::Fuzzy),
         };
+        let is_by_common = !matches!(by, By::Lock);
         let read = self.read(table, by).await;
-        if table.storage != Storage::Plain && read.as_ref().is_err_and(|error| !error.ends_the_session()) {
+        if is_by_common && read.as_ref().is_err_and(|error| !error.ends_the_session()) {
             // What fails half way has not let go.
             self.common.let_go().await?;
         }
@@ -257,8 +261,13 @@ impl Listing {
     }
 
     async fn as_of_now(&mut self, table: &Table) -> Result<(TableRead, TableInstant), DatabaseError> {
-        let is_plain = table.storage == Storage::Plain;
-        if let Some((mut reader, instant)) = alone(&self.address, table).await? {
+        let is_plain = is_plain(table);
+        let alone = match alone(&self.address, table).await {
+            // Not even for a moment, by those who write to it: then it is read while they do.
+            Err(DatabaseError::Busy { .. }) if is_plain => None,
+            alone => alone?,
+        };
+        if let Some((mut reader, instant)) = alone {
             let read = self.read(table, By::Other(&mut reader, None)).await;
             reader.close().await;
             match read {
