@@ -6,6 +6,7 @@ use clonepanel_store::mysql::{DatabaseAddress, DatabaseSource, DumpDescription, 
 use clonepanel_tests::{MariaDb, MySql, Proxy, SqlServer};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -347,4 +348,45 @@ fn a_connection_that_is_ended_costs_the_common_moment() {
         assert_eq!((instants.len(), later, description.missing.len()), (4, 2, 0), "{instants:?}");
         assert_eq!(instants.iter().map(|(_, rows)| rows).sum::<u64>(), 14_000);
     });
+}
+
+/// Wherever in taking the moment the dump is stopped, also while everything is locked.
+#[test]
+fn a_dump_that_is_stopped_anywhere_holds_no_writer_up() {
+    let server = MariaDb::start();
+    server.run(
+        "",
+        "CREATE DATABASE shop; CREATE TABLE shop.goods (id int NOT NULL PRIMARY KEY, stock int) ENGINE=MEMORY;
+         CREATE TABLE shop.orders (id int NOT NULL PRIMARY KEY, stock int) ENGINE=InnoDB;
+         INSERT INTO shop.goods VALUES (1, 0); INSERT INTO shop.orders VALUES (1, 0);",
+    );
+    // So that it does not wait for its tables to be older.
+    thread::sleep(Duration::from_millis(2500));
+    let source = DatabaseSource::new(root(&server, "shop"));
+    let (mut held, mut longest) = (0, Duration::ZERO);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for polls in 1.. {
+        let mut begun = source.entries();
+        let mut left = polls;
+        let is_done = runtime.block_on(std::future::poll_fn(|context| {
+            left -= 1;
+            match begun.as_mut().poll(context) {
+                Poll::Ready(_) => Poll::Ready(true),
+                Poll::Pending if left == 0 => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
+        }));
+        if is_done {
+            break;
+        }
+        // As if the process were stopped: nobody goes on with it.
+        let stopped = Instant::now();
+        server.run("shop", "UPDATE goods SET stock = stock + 1; UPDATE orders SET stock = stock + 1");
+        longest = longest.max(stopped.elapsed());
+        held += usize::from(stopped.elapsed() > Duration::from_millis(700));
+        drop(begun);
+    }
+    println!("{held} stops met a lock, the longest held others up for {longest:?}");
+    assert!(held > 0, "no stop met a lock");
+    assert!(longest < Duration::from_secs(20), "{longest:?}");
 }
