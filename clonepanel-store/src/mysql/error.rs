@@ -61,7 +61,7 @@ pub enum DatabaseError {
         source: ServerMessage,
     },
     /// The server stopped answering.
-    #[error("{action} got no answer for {} s", super::session::PATIENCE.as_secs())]
+    #[error("{action} got no answer in time")]
     Silent {
         /// What was tried.
         action: &'static str,

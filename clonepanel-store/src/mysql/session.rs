@@ -5,7 +5,7 @@ use mysql_async::{Conn, QueryResult, Row, TextProtocol, Value, prelude::Queryabl
 use std::time::{Duration, Instant};
 
 /// How long an answer, or the next row of one, is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// The longest packet that is taken from a server: what the protocol itself allows for a row.
 pub(crate) const MAX_PACKET: usize = 1 << 30;
 /// The most rows that are taken in answer to a question about the catalogue.
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     flavour: Flavour,
     version: String,
     holds: Holds,
+    /// How long an answer is waited for.
+    patience: Duration,
     /// Nothing more is read after this.
     until: Option<Instant>,
     _bridge: Option<Bridge>,
@@ -81,7 +83,8 @@ impl Session {
         let action = "logging in";
         let (conn, bridge) = connect(action, address).await?;
         let (flavour, version) = (Flavour::MySql, String::new());
-        let mut session = Self { conn, flavour, version, holds: Holds::Nothing, until: None, _bridge: bridge };
+        let (holds, patience) = (Holds::Nothing, PATIENCE);
+        let mut session = Self { conn, flavour, version, holds, patience, until: None, _bridge: bridge };
         let version = session.one(action, "SELECT VERSION()").await?;
         session.version = version.first().and_then(|value| text(value).ok()).unwrap_or_default();
         session.version.truncate(session.version.floor_char_boundary(MAX_VERSION));
@@ -114,6 +117,11 @@ impl Session {
         Ok(session)
     }
 
+    /// Waits for each answer as long as this from now on, or as usual.
+    pub(crate) fn wait(&mut self, patience: Option<Duration>) {
+        self.patience = patience.unwrap_or(PATIENCE);
+    }
+
     pub(crate) const fn flavour(&self) -> Flavour {
         self.flavour
     }
@@ -124,17 +132,17 @@ impl Session {
 
     /// Runs a statement whose result, if any, does not matter.
     pub(crate) async fn run(&mut self, action: &'static str, statement: &str) -> Result<(), DatabaseError> {
-        within(action, self.conn.query_drop(statement)).await
+        within(self.patience, action, self.conn.query_drop(statement)).await
     }
 
     /// As [`Self::run`], for a statement that is no text: rows are bytes.
     pub(crate) async fn run_bytes(&mut self, action: &'static str, statement: Vec<u8>) -> Result<(), DatabaseError> {
-        within(action, self.conn.query_drop(statement)).await
+        within(self.patience, action, self.conn.query_drop(statement)).await
     }
 
     /// Runs a statement as the single one that it is: a server that finds a second one behind it refuses both.
     pub(crate) async fn run_single(&mut self, action: &'static str, statement: &str) -> Result<(), DatabaseError> {
-        let prepared = match within(action, self.conn.prep(statement)).await {
+        let prepared = match within(self.patience, action, self.conn.prep(statement)).await {
             // MySQL says so of bodies of several statements, older servers of most kinds.
             Err(error) if is(&error, UNPREPARABLE) => {
                 if !statement.contains(';') || self.reads_all_first().await? {
@@ -144,15 +152,15 @@ impl Session {
             }
             prepared => prepared?,
         };
-        within(action, self.conn.exec_drop(&prepared, ())).await?;
-        within(action, self.conn.close(prepared)).await
+        within(self.patience, action, self.conn.exec_drop(&prepared, ())).await?;
+        within(self.patience, action, self.conn.close(prepared)).await
     }
 
     /// Whether the server takes a text apart as a whole, and finds a second statement there, before it says that the first one
     /// cannot be prepared.
     async fn reads_all_first(&mut self) -> Result<bool, DatabaseError> {
         let two = "CREATE PROCEDURE clonepanel() BEGIN SELECT 1; END; SELECT 2";
-        match within("preparing a statement", self.conn.prep(two)).await {
+        match within(self.patience, "preparing a statement", self.conn.prep(two)).await {
             Ok(_) => Ok(false),
             Err(error) if error.ends_the_session() => Err(error),
             Err(error) => Ok(is(&error, SYNTAX)),
@@ -178,16 +186,16 @@ impl Session {
 
     /// The first row of an answer; empty when there is none.
     pub(crate) async fn one(&mut self, action: &'static str, question: &str) -> Result<Vec<Value>, DatabaseError> {
-        let row: Option<Row> = within(action, self.conn.query_first(question)).await?;
+        let row: Option<Row> = within(self.patience, action, self.conn.query_first(question)).await?;
         Ok(row.map(Row::unwrap).unwrap_or_default())
     }
 
     /// The rows of an answer one by one, as they come.
     pub(crate) async fn ask(&mut self, action: &'static str, question: &str) -> Result<Answer<'_>, DatabaseError> {
-        let until = self.until;
+        let (patience, until) = (self.patience, self.until);
         in_time(until)?;
-        let result = within(action, self.conn.query_iter(question.to_owned())).await?;
-        Ok(Answer { action, until, result })
+        let result = within(self.patience, action, self.conn.query_iter(question.to_owned())).await?;
+        Ok(Answer { action, patience, until, result })
     }
 
     /// Begins a transaction that sees one moment, in a session for rows.
@@ -235,7 +243,7 @@ impl Session {
     /// Says goodbye. A session that is only dropped does so later.
     pub(crate) async fn close(self) {
         // Whatever it answers, it is over.
-        let _ = within("logging out", self.conn.disconnect()).await;
+        let _ = within(PATIENCE, "logging out", self.conn.disconnect()).await;
     }
 }
 
@@ -243,6 +251,7 @@ impl Session {
 #[derive(Debug)]
 pub(crate) struct Answer<'a> {
     action: &'static str,
+    patience: Duration,
     until: Option<Instant>,
     result: QueryResult<'a, 'static, TextProtocol>,
 }
@@ -250,7 +259,7 @@ pub(crate) struct Answer<'a> {
 impl Answer<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Value>>, DatabaseError> {
         in_time(self.until)?;
-        let row = within(self.action, self.result.next()).await?;
+        let row = within(self.patience, self.action, self.result.next()).await?;
         Ok(row.map(Row::unwrap))
     }
 }
@@ -265,11 +274,11 @@ fn in_time(until: Option<Instant>) -> Result<(), DatabaseError> {
 /// Logs in. A password that was sent over a forward is refused by a server that wants it encrypted, until somebody has logged in
 /// otherwise; then it remembers.
 async fn connect(action: &'static str, address: &DatabaseAddress) -> Result<(Conn, Option<Bridge>), DatabaseError> {
-    match (within(action, Conn::new(address.options())).await, address.forwarded()) {
+    match (within(PATIENCE, action, Conn::new(address.options())).await, address.forwarded()) {
         (Err(DatabaseError::Denied { .. }), Some(socket)) => {
             let bridge = Bridge::to(socket.to_owned()).await;
             let bridge = bridge.map_err(|error| DatabaseError::Unreachable { action, source: error.into() })?;
-            let conn = within(action, Conn::new(address.at_port(bridge.port()).options())).await?;
+            let conn = within(PATIENCE, action, Conn::new(address.at_port(bridge.port()).options())).await?;
             Ok((conn, Some(bridge)))
         }
         (conn, _) => Ok((conn?, None)),
@@ -277,10 +286,11 @@ async fn connect(action: &'static str, address: &DatabaseAddress) -> Result<(Con
 }
 
 async fn within<T>(
+    patience: Duration,
     action: &'static str,
     work: impl Future<Output = Result<T, mysql_async::Error>>,
 ) -> Result<T, DatabaseError> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(patience, work).await {
         Ok(done) => done.map_err(|error| DatabaseError::of(action, error)),
         Err(_) => Err(DatabaseError::Silent { action }),
     }

@@ -147,3 +147,31 @@ fn a_dump_of_mariadb_goes_to_mysql() {
     mysql.run("zoo", "INSERT INTO computed (a) VALUES (3)");
     assert_eq!(mysql.ask("zoo", "SELECT hidden FROM computed WHERE a = 3"), "12\n");
 }
+
+/// One condition that a server does not know costs neither the others nor the foreign keys.
+#[test]
+fn a_refused_condition_is_alone() {
+    let Some(mysql) = MySql::start() else { return };
+    let mariadb = MariaDb::start();
+    create(&mariadb, "shop");
+    create(&mysql, "shop");
+    mariadb.run(
+        "shop",
+        "CREATE TABLE goods (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB; INSERT INTO goods VALUES (1);
+         CREATE TABLE orders (id int NOT NULL PRIMARY KEY, good int, more longtext,
+           CONSTRAINT of_good FOREIGN KEY (good) REFERENCES goods (id), CONSTRAINT positive CHECK (id > 0),
+           CONSTRAINT odd CHECK (json_exists(more, '$.a'))) ENGINE=InnoDB;
+         INSERT INTO orders VALUES (1, 1, '{\"a\": 1}');
+         CREATE VIEW newest AS SELECT max(id) AS id FROM orders;",
+    );
+    let source = DatabaseSource::new(root(&mariadb, "shop"));
+    let report = run(import(&source, &mysql, "shop", Placement::IntoEmpty)).unwrap();
+    let refused: Vec<_> = report.refused.iter().map(|refused| (&*refused.name, &*refused.why)).collect();
+    assert!(
+        matches!(&refused[..], [("orders", why)] if why.starts_with("it is there without its odd: ")),
+        "{refused:?}"
+    );
+    assert_eq!((report.objects, report.dangling), (1, vec![]));
+    let made = mysql.ask("shop", "SHOW CREATE TABLE orders");
+    assert!(made.contains("of_good") && made.contains("positive") && !made.contains("odd"), "{made}");
+}

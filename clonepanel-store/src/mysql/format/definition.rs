@@ -189,6 +189,13 @@ impl TableDefinition {
     }
 }
 
+/// The name of a constraint, as its clause has it.
+pub(crate) fn constraint_name(clause: &str) -> String {
+    let statement = Statement::read(clause, Dialect::default());
+    let statement = statement.filter(|statement| statement.is_word(0, "CONSTRAINT"));
+    statement.and_then(|statement| statement.name(1)).unwrap_or_default()
+}
+
 /// A foreign key, as its clause has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ForeignKey {
@@ -212,7 +219,7 @@ impl ForeignKey {
             false => (None, to + 1),
         };
         let key = Self {
-            name: statement.name(1).filter(|_| statement.is_word(0, "CONSTRAINT")).unwrap_or_default(),
+            name: constraint_name(clause),
             columns: names_in_brackets(&statement, foreign, to),
             database,
             table: statement.name(table)?,

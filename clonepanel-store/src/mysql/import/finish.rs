@@ -5,7 +5,7 @@ use super::{
         DatabaseError, DumpDescription, DumpedObject, DumpedTable, ObjectKind, TableInstant,
         dump::read_sum,
         format::{
-            definition::ForeignKey,
+            definition::{ForeignKey, constraint_name},
             name::{file_stem, quote},
         },
         session::text,
@@ -28,7 +28,7 @@ impl DatabaseImport {
     /// Checks all tables and puts them in their places, then makes the views, routines, triggers and events.
     ///
     /// # Errors
-    /// [`ImportError`]: the tables of the database are as they were before.
+    /// [`ImportError`]: the tables of the database are as they were before. What fails once they are in their places is in the report.
     ///
     /// # Cancel safety
     /// When dropped, the tables are all as before or all new; what is left over is removed by the next import.
@@ -39,15 +39,23 @@ impl DatabaseImport {
             let _ = self.remove().await;
         }
         let Self { inner, .. } = self;
-        let mut report = done?;
-        make_objects(&inner, self.events, &mut report).await?;
+        let (mut report, tables) = done?;
+        // From here on the tables are the new ones, whatever happens.
+        let keys = tie(&inner, &tables, &mut report).await;
+        make_objects(&inner, self.events, &mut report).await;
+        for (table, key) in keys {
+            let rows = dangling(&inner, &table, &key).await;
+            if rows != Some(0) {
+                report.dangling.push(DanglingRows { table, key: key.name, to: key.table, rows });
+            }
+        }
         if let Some(inner) = std::sync::Arc::into_inner(inner) {
             inner.target.close().await;
         }
         Ok(report)
     }
 
-    async fn check_and_place(&self) -> Result<ImportReport, ImportError> {
+    async fn check_and_place(&self) -> Result<(ImportReport, BTreeMap<String, ArrivedTable>), ImportError> {
         let inner = &self.inner;
         let unusable = |path: &RelPath, why: String| ImportError::Unusable { path: path.clone(), why };
         if let Some((path, why)) = inner.state().failed.clone() {
@@ -101,11 +109,10 @@ impl DatabaseImport {
             tables.values().filter_map(|table| adapted(ObjectKind::Table, &table.name, &table.changes)).collect();
         report.untouched = self.existing.iter().filter(|name| !tables.contains_key(*name)).cloned().collect();
         self.place(&tables).await?;
-        tie(inner, &tables, &mut report).await?;
         report.missing = description.missing;
         let of = |object: &DumpedObject| Some((object.name.clone(), object.definer.clone()?));
         report.redefined = description.objects.iter().filter_map(of).collect();
-        Ok(report)
+        Ok((report, tables))
     }
 
     /// A foreign key follows the table that it refers to, under whatever name, and is left over when that is dropped.
@@ -151,10 +158,19 @@ impl DatabaseImport {
         loop {
             match self.inner.target.run("putting the tables in their places", &[&statement]).await {
                 Err(DatabaseError::Busy { .. }) if attempt < ATTEMPTS => attempt += 1,
+                // The answer was lost, and not what it was about.
+                Err(error) if error.ends_the_session() && self.are_placed(tables).await => break,
                 done => break done?,
             }
         }
-        Ok(self.remove().await?)
+        // Old tables that cannot be removed now are removed by the next import.
+        let _ = self.remove().await;
+        Ok(())
+    }
+
+    async fn are_placed(&self, tables: &BTreeMap<String, ArrivedTable>) -> bool {
+        let there = self.inner.target.table_names().await;
+        there.is_ok_and(|there| tables.keys().all(|name| there.contains(name) && !there.contains(&shadow::new(name))))
     }
 
     /// Removes tables that wait or have waited under other names.
@@ -237,39 +253,55 @@ async fn check(
     Ok(report)
 }
 
-/// Ties the tables to each other, now that all of them have their names.
+/// Ties the tables to each other, now that all of them have their names, and gives them their conditions; the foreign keys that there are then,
+/// with their tables. They are made without a look at the rows.
 async fn tie(
     inner: &Inner,
     tables: &BTreeMap<String, ArrivedTable>,
     report: &mut ImportReport,
-) -> Result<(), DatabaseError> {
-    for table in tables.values().filter(|table| !table.ties.is_empty()) {
-        let ties: Vec<_> = table.ties.iter().map(|tie| format!("ADD {tie}")).collect();
-        let statement = format!("ALTER TABLE {} {}", quote(&table.name), ties.join(", "));
-        if let Err(error) = inner.target.run_single("tying tables", SETTINGS, None, &statement).await {
-            if error.ends_the_session() {
-                return Err(error);
-            }
-            report.refused.push(RefusedObject {
+) -> Vec<(String, ForeignKey)> {
+    let mut there = Vec::new();
+    for table in tables.values() {
+        let clauses = table.ties.iter().map(String::as_str);
+        let (keys, conditions): (Vec<_>, Vec<_>) = clauses.partition(|clause| ForeignKey::read(clause).is_some());
+        // Conditions may have the server copy the table, and keys do not.
+        for clauses in [keys, conditions] {
+            let refused = add(inner, &table.name, &clauses).await;
+            let added = clauses.iter().filter(|clause| refused.iter().all(|(other, _)| other != *clause));
+            there.extend(added.filter_map(|clause| Some((table.name.clone(), ForeignKey::read(clause)?))));
+            report.refused.extend(refused.into_iter().map(|(clause, why)| RefusedObject {
                 kind: ObjectKind::Table,
                 name: table.name.clone(),
-                why: format!("its foreign keys and conditions are not all there: {}", error.line()),
-            });
-            continue;
-        }
-        // They were made without a look at the rows.
-        for key in table.ties.iter().filter_map(|tie| ForeignKey::read(tie)) {
-            let rows = dangling(inner, &table.name, &key).await?;
-            if rows > 0 {
-                report.dangling.push(DanglingRows { table: table.name.clone(), key: key.name, to: key.table, rows });
-            }
+                why: format!("it is there without its {}: {why}", Escaped(constraint_name(clause).as_bytes())),
+            }));
         }
     }
-    Ok(())
+    there
 }
 
-/// How many rows refer to rows that are not there.
-async fn dangling(inner: &Inner, table: &str, key: &ForeignKey) -> Result<u64, DatabaseError> {
+/// Adds clauses to a table: all at once or, if one is refused, each by itself; those that are refused, and why.
+async fn add<'c>(inner: &Inner, table: &str, clauses: &[&'c str]) -> Vec<(&'c str, String)> {
+    if clauses.is_empty() {
+        return Vec::new();
+    }
+    let mut refused = Vec::new();
+    match inner.target.alter(table, clauses).await {
+        Ok(()) => {}
+        Err(DatabaseError::Server { .. } | DatabaseError::NotFound { .. } | DatabaseError::Denied { .. })
+            if clauses.len() > 1 =>
+        {
+            for clause in clauses {
+                let done = inner.target.alter(table, &[clause]).await;
+                refused.extend(done.err().map(|error| (*clause, error.line())));
+            }
+        }
+        Err(error) => refused.extend(clauses.iter().map(|clause| (*clause, error.line()))),
+    }
+    refused
+}
+
+/// How many rows refer to rows that are not there; `None` when that cannot be counted.
+async fn dangling(inner: &Inner, table: &str, key: &ForeignKey) -> Option<u64> {
     let columns: Vec<_> = key.columns.iter().map(|column| quote(column)).collect();
     let known = columns.iter().map(|column| format!("here.{column} IS NOT NULL")).collect::<Vec<_>>().join(" AND ");
     let pairs = columns.iter().zip(&key.referenced);
@@ -283,19 +315,16 @@ async fn dangling(inner: &Inner, table: &str, key: &ForeignKey) -> Result<u64, D
         same.join(" AND ")
     );
     let action = "looking for rows that refer to nothing";
-    match inner.target.one(action, &question).await {
-        Ok(answer) => Ok(answer.first().map(text).transpose()?.and_then(|rows| rows.parse().ok()).unwrap_or(0)),
-        // A remark is not worth a restore, whose tables are in their places by now. The other table may also be one that is not there,
-        // or of another owner: then the server has said so before.
-        Err(_) => Ok(0),
-    }
+    let answer = inner.target.one(action, &question).await.ok()?;
+    text(answer.first()?).ok()?.parse().ok()
 }
 
 /// Makes everything that is no table, in the order of paths. What the server does not take is told.
-async fn make_objects(inner: &Inner, events: EventState, report: &mut ImportReport) -> Result<(), ImportError> {
-    let user = inner.target.one("asking who we are", "SELECT CURRENT_USER()").await?;
-    let user = user.first().map(text).transpose()?.unwrap_or_default();
+async fn make_objects(inner: &Inner, events: EventState, report: &mut ImportReport) {
+    let user = inner.target.one("asking who we are", "SELECT CURRENT_USER()").await.unwrap_or_default();
+    let user = user.first().and_then(|user| text(user).ok()).unwrap_or_default();
     report.redefined.retain(|(_, definer)| *definer != user);
+    let mut silent = None;
     let objects = std::mem::take(&mut inner.state().objects);
     for object in objects.values() {
         let (object, changes) = match inner.target.adaptation.object(object) {
@@ -308,14 +337,17 @@ async fn make_objects(inner: &Inner, events: EventState, report: &mut ImportRepo
             EventState::Disabled => object.quiet(),
         };
         let made = match text {
+            // Not once more for each of them.
+            _ if silent.is_some() => Err(silent.clone().unwrap_or_default()),
             None => Err("nobody can tell whether it would run".to_owned()),
             Some(text) => {
                 let (action, kind) = ("making an object", object.kind.word().to_ascii_uppercase());
                 let drop = format!("DROP {kind} IF EXISTS {}", quote(&object.name));
-                match inner.target.run_single(action, &object.session.statement(), Some(&drop), &text).await {
-                    Err(error) if error.ends_the_session() => return Err(error.into()),
-                    made => made.map_err(|error| error.line()),
+                let made = inner.target.run_single(action, &object.session.statement(), Some(&drop), &text).await;
+                if let Err(error @ DatabaseError::Silent { .. }) = &made {
+                    silent = Some(error.line());
                 }
+                made.map_err(|error| error.line())
             }
         };
         match made {
@@ -329,5 +361,4 @@ async fn make_objects(inner: &Inner, events: EventState, report: &mut ImportRepo
             }
         }
     }
-    Ok(())
 }

@@ -45,8 +45,8 @@ pub struct DanglingRows {
     pub key: String,
     /// The table that it refers to.
     pub to: String,
-    /// How many rows.
-    pub rows: u64,
+    /// How many rows; `None` when the server could not count them.
+    pub rows: Option<u64>,
 }
 
 /// An object that is there with another definition than in the dump.

@@ -3,6 +3,7 @@
 use super::super::{
     DatabaseAddress, DatabaseError,
     dump::table_names,
+    format::name::quote,
     session::{Purpose, Session, text},
 };
 use super::adaptation::Adaptation;
@@ -15,6 +16,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// So many connections load rows at once: a shared host has few cores to give, and few connections.
 const CONNECTIONS: usize = 3;
+/// How long a table may be copied by the server.
+const COPYING: std::time::Duration = std::time::Duration::from_hours(4);
 
 /// The database that is written to.
 #[derive(Debug)]
@@ -96,6 +99,18 @@ impl Target {
                 break;
             }
         }
+        self.give_back(session, done)
+    }
+
+    /// Changes the definition of a table, which may copy all of its rows; the clauses are of somebody else's.
+    pub(crate) async fn alter(&self, table: &str, clauses: &[&str]) -> Result<(), DatabaseError> {
+        let action = "tying tables";
+        let added: Vec<_> = clauses.iter().map(|clause| format!("ADD {clause}")).collect();
+        let statement = format!("ALTER TABLE {} {}", quote(table), added.join(", "));
+        let (_turn, mut session) = self.lease().await?;
+        session.wait(Some(COPYING));
+        let done = session.run_single(action, &statement).await;
+        session.wait(None);
         self.give_back(session, done)
     }
 

@@ -214,13 +214,16 @@ fn tell(context: &Context, dump: &Dump, target: &Target, report: &ImportReport) 
     tell_adapted(context, &report.adapted);
     for DanglingRows { table, key, to, rows } in &report.dangling {
         output.event(&json!({ "event": "dangling", "table": table, "key": key, "to": to, "rows": rows }));
-        output.warn(format_args!(
-            "{} of {} {} to rows of {} that are not there",
-            show::counted(*rows, "row"),
-            shown(table),
-            if *rows == 1 { "refers" } else { "refer" },
-            shown(to),
-        ));
+        let (table, to) = (shown(table), shown(to));
+        match rows {
+            Some(rows) => output.warn(format_args!(
+                "{} of {table} {} to rows of {to} that are not there",
+                show::counted(*rows, "row"),
+                if *rows == 1 { "refers" } else { "refer" },
+            )),
+            None => output
+                .warn(format_args!("whether rows of {table} refer to rows of {to} that are not there, is not known")),
+        }
     }
     if target.keeps_events_quiet() && dump.has_events() {
         output.note("events are disabled: ALTER EVENT ... ENABLE lets them run");
