@@ -124,7 +124,14 @@ async fn each_language_passes_on_both_directions() {
     let folder = tempfile::tempdir().unwrap();
     let unix = UnixListener::bind(folder.path().join("it's \"a\" $ \\ socket!")).unwrap();
     let unix_to = folder.path().join("it's \"a\" $ \\ socket!");
+    let six = TcpListener::bind("[::1]:0").await.ok();
+    let six_to = six.as_ref().map(|six| six.local_addr().unwrap().to_string());
     let servers = [
+        tokio::spawn(async move {
+            while let Some(six) = &six {
+                tokio::spawn(serve(six.accept().await.unwrap().0));
+            }
+        }),
         tokio::spawn(async move {
             loop {
                 tokio::spawn(serve(listener.accept().await.unwrap().0));
@@ -137,7 +144,7 @@ async fn each_language_passes_on_both_directions() {
         }),
     ];
     for language in LANGUAGES {
-        for to in [&*to, unix_to.to_str().unwrap()] {
+        for to in [Some(&*to), unix_to.to_str(), six_to.as_deref()].into_iter().flatten() {
             let here = tempfile::tempdir().unwrap();
             let relay = Relay::open(Lacking::with(&["sh", language]), socket(&here), to).unwrap();
             converse(&relay).await;

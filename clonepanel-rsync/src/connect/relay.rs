@@ -5,17 +5,21 @@ use clonepanel_core::{escape::Escaped, transport::TransportError};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, copy},
     net::{UnixListener, UnixStream},
     task::JoinSet,
+    time::sleep,
 };
 
 /// What the far end says once it has reached the server, behind whatever the login shell prints.
 const READY: &str = "clonepanel relay ready";
 /// How much a login shell may print before.
 const MAX_NOISE: usize = 64 << 10;
+/// Until a connection is taken again when none could be.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Becomes the first of the languages that is there.
 const SH: &str = include_str!("relay/relay.sh");
@@ -92,7 +96,12 @@ impl Relay {
 async fn listen(listener: UnixListener, connect: Arc<dyn Connect>, command: RemoteCommand, words: Words) {
     // Dropped with this, it ends what it holds.
     let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // No descriptor is left: those that are there go on.
+            sleep(PAUSE).await;
+            continue;
+        };
         while connections.try_join_next().is_some() {}
         let (connect, command, words) = (Arc::clone(&connect), command.clone(), words.clone());
         connections.spawn(async move {

@@ -19,20 +19,25 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    /// The first connection is the only one, so that nobody else finds a way there. Whoever may come first gets as far as to be asked for a
-    /// password.
+    /// The first connection is the only one that leads anywhere; the port is kept, so that nobody else can wait there for ours. Whoever comes
+    /// first gets as far as to be asked for a password, and ours is closed.
     pub(crate) async fn to(socket: PathBuf) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let mut passing = JoinSet::new();
         passing.spawn(async move {
             let Ok((mut near, _)) = listener.accept().await else { return };
-            drop(listener);
             // Without a delay, as questions and answers are small.
             let _ = near.set_nodelay(true);
-            if let Ok(mut far) = UnixStream::connect(socket).await {
+            let Ok(mut far) = UnixStream::connect(socket).await else { return };
+            let passing = async {
                 // Both ends learn from the end of the connection what has gone wrong.
                 let _ = copy_bidirectional(&mut near, &mut far).await;
+            };
+            let refusing = async { while listener.accept().await.is_ok() {} };
+            tokio::select! {
+                () = passing => {}
+                () = refusing => {}
             }
         });
         Ok(Self { port, _passing: passing })

@@ -152,18 +152,36 @@ impl Session {
             }
             prepared => prepared?,
         };
-        within(self.patience, action, self.conn.exec_drop(&prepared, ())).await?;
-        within(self.patience, action, self.conn.close(prepared)).await
+        let done = within(self.patience, action, self.conn.exec_drop(&prepared, ())).await;
+        if done.as_ref().is_err_and(DatabaseError::ends_the_session) {
+            return done;
+        }
+        within(self.patience, action, self.conn.close(prepared)).await.and(done)
     }
 
     /// Whether the server takes a text apart as a whole, and finds a second statement there, before it says that the first one
-    /// cannot be prepared.
+    /// cannot be prepared. It is asked without a mode: what is written in another one would be no statement at all.
     async fn reads_all_first(&mut self) -> Result<bool, DatabaseError> {
-        let two = "CREATE PROCEDURE clonepanel() BEGIN SELECT 1; END; SELECT 2";
-        match within(self.patience, "preparing a statement", self.conn.prep(two)).await {
-            Ok(_) => Ok(false),
+        let action = "preparing a statement";
+        let mode = self.one(action, "SELECT @@sql_mode").await?;
+        let mode = mode.first().map(text).transpose()?.unwrap_or_default();
+        self.run(action, "SET sql_mode=''").await?;
+        let one = "CREATE PROCEDURE clonepanel() BEGIN SELECT 1; END";
+        let is_one = self.refuses(one, UNPREPARABLE).await?;
+        let is_two = self.refuses(&format!("{one}; SELECT 2"), SYNTAX).await?;
+        self.run(action, &format!("SET sql_mode={}", string(&mode))).await?;
+        Ok(is_one && is_two)
+    }
+
+    /// Whether a statement cannot be prepared, for this reason.
+    async fn refuses(&mut self, statement: &str, code: u16) -> Result<bool, DatabaseError> {
+        match within(self.patience, "preparing a statement", self.conn.prep(statement)).await {
+            Ok(prepared) => {
+                within(self.patience, "preparing a statement", self.conn.close(prepared)).await?;
+                Ok(false)
+            }
             Err(error) if error.ends_the_session() => Err(error),
-            Err(error) => Ok(is(&error, SYNTAX)),
+            Err(error) => Ok(is(&error, code)),
         }
     }
 

@@ -1,4 +1,5 @@
 [, $ready, $host, $port] = $argv;
+if ($host[0] != "/" && strpos($host, ":") !== false) $host = "[$host]";
 $s = @stream_socket_client($host[0] == "/" ? "unix://$host" : "tcp://$host:$port", $code, $text, 30);
 if (!$s) { fwrite(STDERR, "$host: $text\n"); exit(1); }
 function put($to, $all) {

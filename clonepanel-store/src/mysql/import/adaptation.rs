@@ -139,8 +139,8 @@ impl Adaptation {
         self.collations(&mut changes, options, end);
         self.options(&mut changes, options, end);
         let behind = changes.text(options - 1..end);
-        if changes.edits.is_empty() && kept.len() == clauses(&statement).ok_or(bad)?.len() {
-            // With the comments, which it takes or knows to be for others.
+        let is_all_kept = kept.len() == clauses(&statement).ok_or(bad)?.len();
+        if changes.edits.is_empty() && is_all_kept && plain == definition.text {
             return Ok((definition.clone(), changes.notes));
         }
         let text = format!("CREATE TABLE {} (\n  {}\n{behind}", quote(name), kept.join(",\n  "));
@@ -202,10 +202,11 @@ impl Adaptation {
 
     /// What takes the place of a collation; `None` when it is known, or nothing is like it.
     fn stand_in(&self, name: &str) -> Option<String> {
-        if self.collations.contains(name) || self.collations.is_empty() {
+        let name = name.to_ascii_lowercase();
+        if self.collations.contains(&name) || self.collations.is_empty() {
             return None;
         }
-        stand_ins(name).into_iter().find(|candidate| self.collations.contains(candidate))
+        stand_ins(&name).into_iter().find(|candidate| self.collations.contains(candidate))
     }
 
     fn options(&self, changes: &mut Changes<'_, '_>, begin: usize, end: usize) {
@@ -216,8 +217,14 @@ impl Adaptation {
         let statement = changes.statement;
         for at in begin..end {
             let has_value = statement.is_symbol(at + 1, b'=');
-            if has_value && unknown.iter().any(|option| statement.is_word(at, option)) {
-                changes.notes.push(format!("the option {} is left out", statement.part(at)));
+            // MariaDB quotes those that its engines have added.
+            let name = statement.name(at).unwrap_or_default();
+            let is_unknown = unknown.iter().any(|option| name.eq_ignore_ascii_case(option))
+                || self.flavour == Flavour::MySql
+                    && statement.is_word(at, "ROW_FORMAT")
+                    && statement.is_word(at + 2, "PAGE");
+            if has_value && is_unknown {
+                changes.notes.push(format!("the option {name} is left out"));
                 changes.edits.push((at..at + 3, String::new()));
             }
             let engine = statement.part(at + 2);
@@ -375,6 +382,9 @@ const PLAIN_DEFAULTS: [&str; 4] = ["CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMES
 fn clause_for_mysql(changes: &mut Changes<'_, '_>, begin: usize, end: usize, gone: &mut BTreeSet<String>) -> bool {
     let statement = changes.statement;
     if statement.are_words(begin, &["PERIOD", "FOR"]) {
+        if !statement.is_word(begin + 2, "SYSTEM_TIME") {
+            changes.note(begin, "a period is left out");
+        }
         return false;
     }
     if !changes.is_column(begin) {
@@ -398,6 +408,9 @@ fn clause_for_mysql(changes: &mut Changes<'_, '_>, begin: usize, end: usize, gon
         changes.note(begin, &format!("{kind} became {with}"));
         changes.edits.push((begin + 1..begin + 2, format!("{with} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")));
     }
+    if let Some(at) = changes.has(begin, end, &["WITHOUT", "SYSTEM", "VERSIONING"]) {
+        changes.edits.push((at..at + 3, String::new()));
+    }
     if let Some(at) = changes.has(begin, end, &["REF_SYSTEM_ID"]) {
         changes.edits.push((at..at + 3, String::new()));
     }
@@ -409,8 +422,9 @@ fn clause_for_mysql(changes: &mut Changes<'_, '_>, begin: usize, end: usize, gon
             changes.note(begin, "its default took values from a sequence, and is left out");
             changes.edits.push((at..behind, String::new()));
         } else if !PLAIN_DEFAULTS.iter().any(|word| statement.is_word(at + 1, word)) {
-            let expression = changes.text(at + 1..behind);
-            changes.edits.push((at + 1..behind, format!("({expression})")));
+            // Each bracket with its neighbour, as what is in between may change as well.
+            changes.edits.push((at + 1..at + 2, format!("({}", statement.part(at + 1))));
+            changes.edits.push((behind - 1..behind, "))".to_owned()));
         }
     }
     true

@@ -163,3 +163,25 @@ fn objects_mean_the_same() {
     let (same, notes) = mysql(&["utf8mb4_0900_ai_ci"]).object(&object).unwrap();
     assert_eq!((same, notes), (object, vec![]));
 }
+
+/// Found by reading: each was wrong once.
+#[test]
+fn what_is_written_in_another_way() {
+    // Quoted options, a bracket around a changed collation, spellings of one's own.
+    let text = "CREATE TABLE `t` (\n  `a` varchar(9) DEFAULT concat('x' COLLATE utf8mb4_uca1400_ai_ci,'y'),\n  \
+                `b` int WITHOUT SYSTEM VERSIONING\n) ENGINE=Aria ROW_FORMAT=PAGE `PAGE_COMPRESSED`=1 `ENCRYPTION_KEY_ID`=100 COLLATE=UTF8MB4_0900_AI_CI";
+    let (adapted, notes) = table(&mysql(&["utf8mb4_0900_ai_ci"]), text);
+    assert_eq!(
+        adapted,
+        "CREATE TABLE `t` (\n `a` varchar(9) DEFAULT (concat('x' COLLATE utf8mb4_0900_ai_ci,'y')),\n `b` int\n) \
+         ENGINE=InnoDB COLLATE=UTF8MB4_0900_AI_CI"
+    );
+    assert_eq!(notes.len(), 5, "{notes:?}");
+    // What is hidden stays hidden, also when nothing else changes.
+    let text = "CREATE TABLE `t` (\n  `a` int NOT NULL,\n  `b` int DEFAULT '5' /*!80023 INVISIBLE */\n) ENGINE=InnoDB";
+    let (adapted, notes) = table(&mariadb(&["utf8mb4_bin"]), text);
+    assert_eq!(
+        (&*adapted, notes.len()),
+        ("CREATE TABLE `t` (\n `a` int NOT NULL,\n `b` int DEFAULT '5' INVISIBLE\n) ENGINE=InnoDB", 0)
+    );
+}
