@@ -25,5 +25,5 @@ pub use client::WhmClient;
 pub use dns::WhmDns;
 pub use error::WhmError;
 pub use options::{Trust, WhmOptions};
-pub use probe::{BannerProbe, CertificateProbe, HttpProbe};
+pub use probe::{BannerProbe, CertificateProbe, HttpProbe, PageExpectation};
 pub use proof::{DnsTransport, Finding, Proof, ServerProof, all_keys};

@@ -4,7 +4,9 @@ mod banner;
 mod certificate;
 mod connection;
 mod http;
+mod page;
 
 pub use banner::BannerProbe;
 pub use certificate::CertificateProbe;
 pub use http::HttpProbe;
+pub use page::PageExpectation;

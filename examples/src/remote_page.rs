@@ -6,6 +6,7 @@ use clonepanel_core::{
     health::{Class, HealthProbe, Observation, Phases, ProbeError},
 };
 use clonepanel_rsync::{Connect, Connection, RemoteCommand, SshConnect};
+use clonepanel_whm::PageExpectation;
 use std::{
     net::IpAddr,
     time::{Duration, Instant},
@@ -13,25 +14,19 @@ use std::{
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use url::Url;
 
-/// So much of a page is read, in bytes.
-const MAX_BODY: u64 = 1 << 20;
-/// How often a page may lead to another one of the same host.
-const REDIRECTS: usize = 5;
 /// Stands before what `curl` tells about the page; nobody can know it beforehand.
 const MARK: &str = "clonepanel-page-ends";
 
-/// A second path to a site, for free: an account that we have on another server asks for the page with its own `curl`. What is judged is as with
-/// [`HttpProbe`](clonepanel_whm::HttpProbe).
+/// A second path to a site, for free: an account that we have on another server asks for the page with its own `curl`. It is judged as what we
+/// get ourselves.
 #[derive(Debug)]
 pub(crate) struct RemotePage {
     name: String,
     login: SshConnect,
     url: Url,
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) status: u16,
-    pub(crate) body: Option<String>,
-    pub(crate) slow: Duration,
-    pub(crate) timeout: Duration,
+    address: Option<IpAddr>,
+    expected: PageExpectation,
+    timeout: Duration,
 }
 
 /// What `curl` has to say.
@@ -40,30 +35,36 @@ struct Told {
     code: i32,
     status: u16,
     seconds: [f64; 5],
-    next: Option<Url>,
+    next: String,
     page: Vec<u8>,
     error: String,
 }
 
 impl RemotePage {
-    pub(crate) fn new(login: SshConnect, url: &str) -> Result<Self, ProbeError> {
+    pub(crate) fn new(
+        login: SshConnect,
+        url: &str,
+        address: Option<IpAddr>,
+        expected: PageExpectation,
+        timeout: Duration,
+    ) -> Result<Self, ProbeError> {
         let url = Url::parse(url).map_err(|_| unusable("the URL is none"))?;
         let name = format!("{} from {}", url.host_str().unwrap_or_default(), login.endpoint());
-        let (status, slow, timeout) = (200, Duration::from_secs(3), Duration::from_secs(10));
-        Ok(Self { name, login, url, address: None, status, body: None, slow, timeout })
+        Ok(Self { name, login, url, address, expected, timeout })
     }
 
     async fn look(&self) -> Result<Observation, ProbeError> {
         let mut url = self.url.clone();
-        for _ in 0..=REDIRECTS {
+        for _ in 0..=PageExpectation::REDIRECTS {
             let told = self.ask(&url).await?;
-            match &told.next {
-                Some(next) if told.status != self.status && next.host_str() == url.host_str() => url = next.clone(),
-                _ => return self.judge(&told),
+            let next = self.expected.next(url.as_str(), told.status, &told.next).filter(|_| !told.next.is_empty());
+            match next.and_then(|next| Url::parse(&next).ok()) {
+                Some(next) => url = next,
+                None => return self.judge(&told),
             }
         }
-        let detail = format!("it leads on and on, more than {REDIRECTS} times");
-        Ok(Observation::new(Class::WrongStatus, Duration::ZERO, detail))
+        let (class, detail) = PageExpectation::endless();
+        Ok(Observation::new(class, Duration::ZERO, detail))
     }
 
     /// What `curl` is told stands in its input, and not in the list of processes there.
@@ -76,8 +77,9 @@ impl RemotePage {
              %{{redirect_url}}\n"
         );
         let mut options = format!(
-            "silent\nshow-error\ngloboff\nproto = \"=http,https\"\nmax-time = {}\nmax-filesize = {MAX_BODY}\nuser-agent = \"clonepanel/{} (monitor)\"\nurl = {}\nwrite-out = {}\n",
+            "silent\nshow-error\ngloboff\nproto = \"=http,https\"\nmax-time = {}\nmax-filesize = {}\nuser-agent = \"clonepanel/{} (monitor)\"\nurl = {}\nwrite-out = {}\n",
             self.timeout.as_secs_f64(),
+            PageExpectation::MAX_BODY,
             env!("CARGO_PKG_VERSION"),
             quoted(url.as_str()),
             quoted(&told).replace('\n', "\\n"),
@@ -98,7 +100,7 @@ impl RemotePage {
             input.write_all(options.as_bytes()).await?;
             drop(input);
             let (mut out, mut err) = (Vec::new(), Vec::new());
-            let (mut output, mut errors) = (output.take(2 * MAX_BODY), errors.take(64 << 10));
+            let (mut output, mut errors) = (output.take(2 * PageExpectation::MAX_BODY as u64), errors.take(64 << 10));
             tokio::try_join!(output.read_to_end(&mut out), errors.read_to_end(&mut err))?;
             Ok::<_, std::io::Error>((out, err, exit.await?))
         };
@@ -121,27 +123,21 @@ impl RemotePage {
         let after = |at: usize| Some(told.seconds[at]).filter(|seconds| *seconds > 0.0).map(Duration::from_secs_f64);
         let phases = Phases { resolved: after(0), connected: after(1), encrypted: after(2), answered: after(3) };
         let latency = Duration::from_secs_f64(told.seconds[4].clamp(0.0, 3600.0));
-        let (class, detail) = match (told.code, &self.body) {
-            (0, _) if told.status != self.status => {
-                let is_busy = matches!(told.status, 429 | 503 | 508);
-                let class = if is_busy { Class::Overload } else { Class::WrongStatus };
-                (class, format!("status {} instead of {}", told.status, self.status))
+        let class = match told.code {
+            0 => {
+                let (class, detail) = self.expected.judge(told.status, &told.page, latency);
+                return Ok(Observation::new(class, latency, detail).phases(phases));
             }
-            (0, Some(text)) if !told.page.windows(text.len().max(1)).any(|part| part == text.as_bytes()) => {
-                (Class::WrongContent, format!("a page without {text:?}"))
-            }
-            (0, _) if latency > self.slow => (Class::Slow, format!("status {}", told.status)),
-            (0, _) => (Class::Good, format!("status {}", told.status)),
-            (6, _) => (Class::Name, told.error.clone()),
-            (7, _) => (Class::Refused, told.error.clone()),
-            (28, _) => (Class::TimedOut, told.error.clone()),
-            (51 | 60, _) => (Class::Certificate, told.error.clone()),
-            (52 | 56 | 18 | 92, _) => (Class::Reset, told.error.clone()),
-            (1 | 8 | 35 | 63, _) => (Class::WrongContent, told.error.clone()),
+            6 => Class::Name,
+            7 => Class::Refused,
+            28 => Class::TimedOut,
+            51 | 60 => Class::Certificate,
+            18 | 52 | 56 | 92 => Class::Reset,
+            1 | 8 | 35 | 63 => Class::WrongContent,
             // Its own options, memory, network.
-            (code, _) => return Err(unusable(&format!("curl at the far end ends with {code}: {}", told.error))),
+            code => return Err(unusable(&format!("curl at the far end ends with {code}: {}", told.error))),
         };
-        Ok(Observation::new(class, latency, detail).phases(phases))
+        Ok(Observation::new(class, latency, &told.error).phases(phases))
     }
 }
 
@@ -173,7 +169,7 @@ fn told_by(code: i32, out: &[u8], error: String) -> Option<Told> {
     for second in &mut seconds {
         *second = parts.next()?.parse().ok().filter(|second: &f64| (0.0..1e6).contains(second))?;
     }
-    let next = parts.next().and_then(|url| Url::parse(url).ok()).filter(|url| matches!(url.scheme(), "http" | "https"));
+    let next = parts.next().unwrap_or_default().to_owned();
     Some(Told { code, status, seconds, next, page, error })
 }
 

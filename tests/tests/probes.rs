@@ -3,7 +3,7 @@
 
 use clonepanel_core::health::{Class, HealthProbe, Observation, ProbeError};
 use clonepanel_tests::{Certificate, Nginx, Sshd};
-use clonepanel_whm::{BannerProbe, CertificateProbe, HttpProbe, Trust};
+use clonepanel_whm::{BannerProbe, CertificateProbe, HttpProbe, PageExpectation, Trust};
 use std::{
     net::{IpAddr, Ipv4Addr, TcpListener},
     time::Duration,
@@ -31,7 +31,11 @@ async fn seen(probe: &dyn HealthProbe) -> Observation {
 
 fn page(nginx: &Nginx, path: &str) -> HttpProbe {
     let probe = HttpProbe::new(&format!("http://example.org:{}{path}", nginx.port())).unwrap();
-    probe.at(HERE).body("Welcome").timeout(SHORT)
+    probe.at(HERE).expect(welcome()).timeout(SHORT)
+}
+
+fn welcome() -> PageExpectation {
+    PageExpectation::new().body("Welcome")
 }
 
 fn encrypted(nginx: &Nginx, certificate: Certificate) -> HttpProbe {
@@ -58,11 +62,14 @@ async fn pages_are_what_they_should_be_or_not() {
     }
     let look = seen(&page(&nginx, "/hangs-up")).await;
     assert_eq!(look.class, Class::Reset, "{look:?}");
-    let look = seen(&page(&nginx, "/").body("Farewell")).await;
+    let look = seen(&page(&nginx, "/").expect(welcome().body("Farewell"))).await;
     assert_eq!((look.class, look.detail()), (Class::WrongContent, "a page without \"Farewell\""));
-    assert_eq!(seen(&page(&nginx, "/secret").status(401).body("who are you")).await.class, Class::Good);
-    assert_eq!(seen(&page(&nginx, "/away").status(302).body("")).await.class, Class::Good);
-    assert_eq!(seen(&page(&nginx, "/").slow(Duration::ZERO)).await.class, Class::Slow);
+    assert_eq!(
+        seen(&page(&nginx, "/secret").expect(PageExpectation::new().status(401).body("who are you"))).await.class,
+        Class::Good
+    );
+    assert_eq!(seen(&page(&nginx, "/away").expect(PageExpectation::new().status(302))).await.class, Class::Good);
+    assert_eq!(seen(&page(&nginx, "/").expect(welcome().slow(Duration::ZERO))).await.class, Class::Slow);
 
     // Stopped, it takes connections and never answers; killed, nobody is there.
     nginx.signal("STOP");

@@ -54,9 +54,9 @@ impl BannerProbe {
         self
     }
 
-    async fn look(&self, clock: &Clock) -> Look<String> {
+    async fn look(&self, clock: &Clock) -> Look<(Class, String)> {
         let mut stream = self.place.connect(clock).await?;
-        let Some(expected) = &self.banner else { return Ok("it takes connections".to_owned()) };
+        let Some(expected) = &self.banner else { return Ok((Class::Good, "it takes connections".to_owned())) };
         let mut said = Vec::new();
         while said.len() < expected.len() || !said.contains(&b'\n') && said.len() < MAX_BANNER {
             let mut piece = [0; MAX_BANNER];
@@ -69,7 +69,7 @@ impl BannerProbe {
         clock.mark(|phases, now| phases.answered = Some(now));
         let line = String::from_utf8_lossy(said.split(|&b| b == b'\n').next().unwrap_or_default()).trim().to_owned();
         if said.starts_with(expected.as_bytes()) {
-            return Ok(line);
+            return Ok((Class::Good, line));
         }
         Err(match said.is_empty() {
             true => Ended::Bad(Class::Reset, "it hung up without a word".to_owned()),
@@ -85,6 +85,6 @@ impl HealthProbe for BannerProbe {
     }
 
     async fn check(&self) -> Result<Observation, ProbeError> {
-        Clock::look(self.timeout, None, async |clock| self.look(clock).await).await
+        Clock::look(self.timeout, async |clock| self.look(clock).await).await
     }
 }

@@ -76,7 +76,7 @@ impl CertificateProbe {
         Ok(self)
     }
 
-    async fn look(&self, clock: &Clock) -> Look<String> {
+    async fn look(&self, clock: &Clock) -> Look<(Class, String)> {
         let stream = self.place.connect(clock).await?;
         let stream = self.place.encrypt(stream, &self.config, clock).await?;
         clock.mark(|phases, now| phases.answered = Some(now));
@@ -85,7 +85,7 @@ impl CertificateProbe {
         if remaining(until) < Duration::from_hours(24).saturating_mul(self.days) {
             return Err(Ended::Bad(Class::Certificate, format!("it ends {until}")));
         }
-        Ok(format!("it is valid until {until}"))
+        Ok((Class::Good, format!("it is valid until {until}")))
     }
 }
 
@@ -96,6 +96,6 @@ impl HealthProbe for CertificateProbe {
     }
 
     async fn check(&self) -> Result<Observation, ProbeError> {
-        Clock::look(self.timeout, None, async |clock| self.look(clock).await).await
+        Clock::look(self.timeout, async |clock| self.look(clock).await).await
     }
 }

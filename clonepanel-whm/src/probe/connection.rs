@@ -59,19 +59,15 @@ pub(crate) enum Connection {
 
 impl Clock {
     /// Looks until a deadline; what is not there by then has not answered.
-    ///
-    /// `slow` makes a good answer a slow one.
     pub(crate) async fn look(
         deadline: Duration,
-        slow: Option<Duration>,
-        look: impl AsyncFnOnce(&Self) -> Look<String>,
+        look: impl AsyncFnOnce(&Self) -> Look<(Class, String)>,
     ) -> Result<Observation, ProbeError> {
         let clock = Self { begun: Instant::now(), phases: Mutex::default() };
         let done = timeout_at(clock.begun + deadline, look(&clock)).await;
-        let (took, phases) = (clock.begun.elapsed(), *clock.lock());
+        let (took, phases) = (clock.elapsed(), *clock.lock());
         let (class, detail) = match done {
-            Ok(Ok(detail)) if slow.is_some_and(|slow| took > slow) => (Class::Slow, detail),
-            Ok(Ok(detail)) => (Class::Good, detail),
+            Ok(Ok(seen)) => seen,
             Ok(Err(Ended::Bad(class, detail))) => (class, detail),
             Ok(Err(Ended::Local(error))) => return Err(error),
             Err(_) => {
@@ -82,9 +78,13 @@ impl Clock {
         Ok(Observation::new(class, took, detail).phases(phases))
     }
 
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// A phase ends now: the time since the beginning.
     pub(crate) fn mark(&self, set: impl FnOnce(&mut Phases, Duration)) {
-        let elapsed = self.begun.elapsed();
+        let elapsed = self.elapsed();
         set(&mut self.lock(), elapsed);
     }
 

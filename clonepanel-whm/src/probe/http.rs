@@ -1,6 +1,9 @@
 //! [`HttpProbe`]: a page as a visitor gets it, at an address of our choice.
 
-use super::connection::{Clock, Connection, Ended, Look, Place, broken, client_config, valid_until};
+use super::{
+    connection::{Clock, Connection, Ended, Look, Place, broken, client_config, valid_until},
+    page::PageExpectation,
+};
 use crate::options::Trust;
 use async_trait::async_trait;
 use clonepanel_core::{
@@ -20,10 +23,6 @@ use reqwest::Url;
 use rustls::ClientConfig;
 use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
-/// How often a page may lead to another one.
-const REDIRECTS: usize = 5;
-/// So much of a page is read, in bytes; the text that is looked for stands in it.
-const MAX_BODY: usize = 1 << 20;
 /// The longest head of an answer, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
@@ -35,9 +34,7 @@ pub struct HttpProbe {
     name: String,
     url: Url,
     address: Option<IpAddr>,
-    status: u16,
-    body: Option<String>,
-    slow: Option<Duration>,
+    expected: PageExpectation,
     timeout: Duration,
     certificate_days: u32,
     config: Arc<ClientConfig>,
@@ -65,9 +62,7 @@ impl HttpProbe {
             name: shown.to_string(),
             url,
             address: None,
-            status: 200,
-            body: None,
-            slow: None,
+            expected: PageExpectation::new(),
             timeout: Duration::from_secs(10),
             certificate_days: 0,
             config: client_config(&Trust::System)?,
@@ -82,24 +77,10 @@ impl HttpProbe {
         self
     }
 
-    /// Expects this status.
+    /// Expects this page, instead of any with status 200.
     #[must_use]
-    pub const fn status(mut self, status: u16) -> Self {
-        self.status = status;
-        self
-    }
-
-    /// Expects this text somewhere in the first MiB of the page.
-    #[must_use]
-    pub fn body(mut self, text: impl Into<String>) -> Self {
-        self.body = Some(text.into());
-        self
-    }
-
-    /// A good answer that takes longer is [`Class::Slow`].
-    #[must_use]
-    pub const fn slow(mut self, after: Duration) -> Self {
-        self.slow = Some(after);
+    pub fn expect(mut self, page: PageExpectation) -> Self {
+        self.expected = page;
         self
     }
 
@@ -126,16 +107,18 @@ impl HttpProbe {
         Ok(self)
     }
 
-    async fn look(&self, clock: &Clock) -> Look<String> {
+    async fn look(&self, clock: &Clock) -> Look<(Class, String)> {
         let mut url = self.url.clone();
-        for _ in 0..=REDIRECTS {
+        for _ in 0..=PageExpectation::REDIRECTS {
             let (answer, valid_until) = self.get(&url, clock).await?;
-            match next(&url, &answer) {
-                Some(there) if answer.status != self.status => url = there,
-                _ => return self.judge(&answer, valid_until),
+            let location = answer.location.as_deref();
+            let next = location.and_then(|location| self.expected.next(url.as_str(), answer.status, location));
+            match next.and_then(|next| Url::parse(&next).ok()) {
+                Some(next) => url = next,
+                None => return Ok(self.judge(&answer, valid_until, clock.elapsed())),
             }
         }
-        Err(Ended::Bad(Class::WrongStatus, format!("it leads on and on, more than {REDIRECTS} times")))
+        Ok(PageExpectation::endless())
     }
 
     async fn get(&self, url: &Url, clock: &Clock) -> Look<(Answer, Option<Timestamp>)> {
@@ -169,22 +152,13 @@ impl HttpProbe {
         }
     }
 
-    fn judge(&self, answer: &Answer, valid_until: Option<Timestamp>) -> Look<String> {
-        let status = answer.status;
-        if status != self.status {
-            let class = if matches!(status, 429 | 503 | 508) { Class::Overload } else { Class::WrongStatus };
-            return Err(Ended::Bad(class, format!("status {status} instead of {}", self.status)));
-        }
-        if let Some(text) = &self.body
-            && !contains(&answer.body, text.as_bytes())
-        {
-            return Err(Ended::Bad(Class::WrongContent, format!("a page without {text:?}")));
-        }
+    fn judge(&self, answer: &Answer, valid_until: Option<Timestamp>, took: Duration) -> (Class, String) {
+        let (class, mut detail) = self.expected.judge(answer.status, &answer.body, took);
         let warned = Duration::from_hours(24).saturating_mul(self.certificate_days);
-        Ok(match valid_until.map(|until| (until, remaining(until))) {
-            Some((until, remaining)) if remaining < warned => format!("status {status}; the certificate ends {until}"),
-            _ => format!("status {status}"),
-        })
+        if let Some(until) = valid_until.filter(|until| !class.is_failure() && remaining(*until) < warned) {
+            detail.push_str(&format!("; the certificate ends {until}"));
+        }
+        (class, detail)
     }
 }
 
@@ -200,7 +174,7 @@ impl HealthProbe for HttpProbe {
     }
 
     async fn check(&self) -> Result<Observation, ProbeError> {
-        Clock::look(self.timeout, self.slow, async |clock| self.look(clock).await).await
+        Clock::look(self.timeout, async |clock| self.look(clock).await).await
     }
 }
 
@@ -231,21 +205,13 @@ async fn read(response: Response<Incoming>) -> Look<Answer> {
     let (status, mut body, mut read) = (response.status().as_u16(), response.into_body(), Vec::new());
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(|error| bad(&error))?.into_data() {
-            read.extend_from_slice(&data[..data.len().min(MAX_BODY - read.len())]);
-            if read.len() == MAX_BODY {
+            read.extend_from_slice(&data[..data.len().min(PageExpectation::MAX_BODY - read.len())]);
+            if read.len() == PageExpectation::MAX_BODY {
                 break;
             }
         }
     }
     Ok(Answer { status, location, body: read })
-}
-
-/// The page of the same host that an answer leads to.
-fn next(url: &Url, answer: &Answer) -> Option<Url> {
-    let location = answer.location.as_ref().filter(|_| (300..400).contains(&answer.status))?;
-    let there = url.join(location).ok()?;
-    let is_ours = there.host_str() == url.host_str() && matches!(there.scheme(), "http" | "https");
-    is_ours.then_some(there)
 }
 
 /// An exchange that failed.
@@ -261,8 +227,4 @@ fn bad(error: &hyper::Error) -> Ended {
         cause = source.source();
     }
     Ended::Bad(Class::Reset, error.to_string())
-}
-
-fn contains(page: &[u8], text: &[u8]) -> bool {
-    text.is_empty() || page.windows(text.len()).any(|part| part == text)
 }

@@ -21,7 +21,7 @@ use clonepanel_core::{
     job::{HealthRecorder, Monitor, MonitorEvent, MonitorObserver, Target},
     time::Timestamp,
 };
-use clonepanel_whm::{BannerProbe, CertificateProbe, HttpProbe};
+use clonepanel_whm::{BannerProbe, CertificateProbe, HttpProbe, PageExpectation};
 use serde_json::json;
 use std::{
     fmt,
@@ -200,14 +200,10 @@ impl HealthProbe for DatabaseLook {
 }
 
 fn page(settings: &config::Monitor, address: Option<IpAddr>) -> Result<Arc<dyn HealthProbe>, ProbeError> {
-    let mut probe = HttpProbe::new(&settings.url)?
-        .status(settings.status)
-        .slow(settings.slow)
+    let probe = HttpProbe::new(&settings.url)?
+        .expect(expected(settings))
         .timeout(settings.timeout)
         .certificate_days(settings.certificate_days);
-    if let Some(text) = &settings.body {
-        probe = probe.body(text);
-    }
     Ok(Arc::new(match address {
         Some(address) => probe.at(address),
         None => probe,
@@ -225,10 +221,16 @@ fn remote_page(
     let (Some(account), Some(server)) = (account, config.servers.get(from)) else {
         return Err(ProbeError::Unusable { detail: format!("there is no account on {from}") });
     };
-    let mut probe = RemotePage::new(connect::login(&server.ssh, Some(&account.user)), &settings.url)?;
-    (probe.address, probe.status, probe.body) = (address, settings.status, settings.body.clone());
-    (probe.slow, probe.timeout) = (settings.slow, settings.timeout);
-    Ok(Arc::new(probe))
+    let login = connect::login(&server.ssh, Some(&account.user));
+    Ok(Arc::new(RemotePage::new(login, &settings.url, address, expected(settings), settings.timeout)?))
+}
+
+fn expected(settings: &config::Monitor) -> PageExpectation {
+    let page = PageExpectation::new().status(settings.status).slow(settings.slow);
+    match &settings.body {
+        Some(text) => page.body(text),
+        None => page,
+    }
 }
 
 fn certificate(settings: &config::Monitor, address: Option<IpAddr>) -> Result<Option<Arc<dyn HealthProbe>>, Failure> {
