@@ -81,7 +81,7 @@ fn an_import_makes_the_same_database() {
     before.assert_same(&Dumped::of(root(&server, "again")));
     // And never over it unasked.
     let refused = run(import(&DatabaseSource::new(root(&server, "zoo")), &server, "again", Placement::IntoEmpty));
-    assert!(matches!(refused, Err(ImportError::NotEmpty(23))), "{refused:?}");
+    assert!(matches!(refused, Err(ImportError::NotEmpty(24))), "{refused:?}");
 }
 
 #[test]

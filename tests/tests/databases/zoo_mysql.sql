@@ -1,7 +1,3 @@
-SET NAMES utf8mb4;
-SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
-SET FOREIGN_KEY_CHECKS=0;
-
 CREATE TABLE numbers (
   id int NOT NULL AUTO_INCREMENT PRIMARY KEY,
   t tinyint, u bigint unsigned, s bigint, z int(8) zerofill, d decimal(65,30), y year,
@@ -66,8 +62,6 @@ INSERT INTO computed (a, hidden, nowish, u, j) VALUES (1, 6, '2020-01-01', 'x', 
 CREATE TABLE tagged (id int NOT NULL PRIMARY KEY, j json, KEY multi ((CAST(j->'$.tags' AS unsigned ARRAY)))) ENGINE=InnoDB;
 INSERT INTO tagged VALUES (1, '{"tags": [3, 1]}'), (2, '{}');
 
-CREATE TABLE keyless (a int, b varchar(20)) ENGINE=InnoDB;
-INSERT INTO keyless VALUES (2, 'x'), (1, 'x'), (1, 'x'), (NULL, NULL), (10, NULL);
 SET SESSION sql_generate_invisible_primary_key=ON;
 CREATE TABLE hidden_key (a int, b varchar(20)) ENGINE=InnoDB;
 SET SESSION sql_generate_invisible_primary_key=OFF;
@@ -78,58 +72,6 @@ CREATE TABLE string_keys (
   v int, PRIMARY KEY (k, l, n)
 ) ENGINE=InnoDB;
 INSERT INTO string_keys VALUES ('ß', 1, _latin1 0xE9, 1), ('a''\\\n', 2, '', 2), ('Z', 3, 'x', 3), ('é', 4, _latin1 0xC3A9, 4), ('', 5, '', 5), ('z', -6, 'x', 6);
-CREATE TABLE prefix_key (t text CHARACTER SET utf8mb4 NOT NULL, PRIMARY KEY (t(20))) ENGINE=InnoDB;
-INSERT INTO prefix_key VALUES ('b'), ('a');
-CREATE TABLE enum_key (e enum('z','a','m') NOT NULL PRIMARY KEY, v int) ENGINE=InnoDB;
-INSERT INTO enum_key VALUES ('a', 1), ('z', 2), ('m', 3);
-CREATE TABLE bin_key (b varbinary(9) NOT NULL, f double NOT NULL, d datetime(3) NOT NULL, PRIMARY KEY (d, b), UNIQUE KEY (f)) ENGINE=InnoDB;
-INSERT INTO bin_key VALUES (0x00, 1.5, '2020-01-01'), (0xFF, -0.25, '2020-01-01'), ('', 3, '2019-01-01 00:00:00.125');
 
-CREATE TABLE parent (id int NOT NULL PRIMARY KEY, child int, KEY (child), CONSTRAINT up FOREIGN KEY (child) REFERENCES child (id)) ENGINE=InnoDB;
-CREATE TABLE child (id int NOT NULL PRIMARY KEY, parent int, KEY (parent), CONSTRAINT down FOREIGN KEY (parent) REFERENCES parent (id) ON DELETE CASCADE) ENGINE=InnoDB;
-INSERT INTO parent VALUES (1, 1), (2, NULL);
-INSERT INTO child VALUES (1, 1), (2, 2);
-
-CREATE TABLE parts (id int NOT NULL, y int NOT NULL, v varchar(9), PRIMARY KEY (id, y)) ENGINE=InnoDB
-  PARTITION BY RANGE (y) (PARTITION p0 VALUES LESS THAN (2000), PARTITION p1 VALUES LESS THAN MAXVALUE);
-INSERT INTO parts VALUES (1, 1999, 'a'), (1, 2001, 'b'), (2, 1998, 'c');
-
-CREATE TABLE old_engine (id int NOT NULL AUTO_INCREMENT PRIMARY KEY, t text, FULLTEXT KEY (t)) ENGINE=MyISAM AUTO_INCREMENT=9;
-INSERT INTO old_engine VALUES (1, 'one'), (2, 'two');
-CREATE TABLE mem (id int NOT NULL PRIMARY KEY) ENGINE=MEMORY;
-INSERT INTO mem VALUES (6);
 CREATE TABLE archived (id int NOT NULL, t text) ENGINE=ARCHIVE;
 INSERT INTO archived VALUES (1, 'old');
-CREATE TABLE merged (id int NOT NULL AUTO_INCREMENT, t text, KEY (id)) ENGINE=MRG_MyISAM UNION=(old_engine);
-CREATE TABLE blank (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB;
-
-CREATE TABLE `we``ird /\\!;
-name` (`a``b` int NOT NULL PRIMARY KEY, `AUTO_INCREMENT=5` int COMMENT 'AUTO_INCREMENT=6', `\\! id
-x` int, CHECK (`a``b` > 0)) ENGINE=InnoDB COMMENT='it''s ; \\! `';
-INSERT INTO `we``ird /\\!;
-name` VALUES (1, 2, 3);
-
-SET SQL_MODE='';
-CREATE OR REPLACE VIEW z_base AS SELECT a, v FROM computed;
-CREATE OR REPLACE VIEW a_top AS SELECT z_base.a AS a, 'DEFINER=`x`@`y`' AS `z_base` FROM z_base JOIN numbers ON numbers.id = z_base.a;
-DELIMITER ;;
-CREATE FUNCTION twice(n int) RETURNS int DETERMINISTIC COMMENT 'it''s; fine' BEGIN /* ;; $$ */ DECLARE r int; SET r = n * 2; RETURN r; END;;
-CREATE PROCEDURE `odd ``name`(INOUT x int) SQL SECURITY INVOKER
-BEGIN
-  -- a comment; with a semicolon
-  DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN SET x = -1; END;
-  IF x > 1 THEN SET x = CASE x WHEN 2 THEN 'é' ELSE 4 END; END IF;
-END;;
-SET SQL_MODE='ANSI_QUOTES,PIPES_AS_CONCAT';;
-CREATE FUNCTION ansi() RETURNS varchar(20) READS SQL DATA RETURN 'a' || (SELECT max("a") FROM "computed");;
-SET SQL_MODE='NO_BACKSLASH_ESCAPES';;
-CREATE PROCEDURE backslash() SELECT '\';;
-SET SQL_MODE='';;
-CREATE VIEW with_function AS SELECT twice(a) AS t FROM a_top;;
-CREATE TRIGGER t_second BEFORE INSERT ON computed FOR EACH ROW BEGIN SET NEW.hidden = NEW.hidden + 1; END;;
-CREATE TRIGGER a_third BEFORE INSERT ON computed FOR EACH ROW FOLLOWS t_second SET NEW.hidden = NEW.hidden * 2;;
-CREATE TRIGGER zoo.after_parent AFTER DELETE ON `zoo` . parent FOR EACH ROW BEGIN INSERT INTO blank VALUES (OLD.id); END;;
-SET TIME_ZONE='+02:00';;
-CREATE EVENT nightly ON SCHEDULE EVERY 1 DAY STARTS '2030-01-01 03:00:00' ON COMPLETION PRESERVE ENABLE COMMENT 'it''s' DO BEGIN DELETE FROM blank; END;;
-CREATE EVENT sleeping ON SCHEDULE EVERY 1 HOUR STARTS '2030-01-01 03:00:00' DISABLE DO DELETE FROM blank;;
-DELIMITER ;
