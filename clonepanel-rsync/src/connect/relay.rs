@@ -107,7 +107,7 @@ async fn listen(listener: UnixListener, connect: Arc<dyn Connect>, command: Remo
         connections.spawn(async move {
             match connect.open(&command).await {
                 Ok(far) => pass(stream, far, &*connect, &words).await,
-                Err(error) => words.add(error.to_string().as_bytes()),
+                Err(error) => words.add(&error.to_string()),
             }
         });
     }
@@ -133,7 +133,7 @@ async fn pass(stream: UnixStream, far: Connection, connect: &dyn Connect, words:
     let ((), is_ready, ()) = tokio::join!(there, here, words.clone().listen(errors));
     let code = exit.await.ok().flatten();
     if !is_ready && let Some(error) = connect.explain(code, &words.text()) {
-        words.add(error.to_string().as_bytes());
+        words.add(&error.to_string());
     }
 }
 
